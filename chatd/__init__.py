@@ -1,0 +1,1 @@
+"""chatd: the control plane for AI agent chats."""

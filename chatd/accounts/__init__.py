@@ -1,0 +1,1 @@
+"""People: users, organisations, membership, API tokens, and who may do what."""

@@ -1,0 +1,219 @@
+"""Users, organisations, membership and API tokens. Changes go through `actions`."""
+
+import uuid
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from chatd.core.clock import now
+
+
+class SiteRole(models.TextChoices):
+    """Roles that hold in every organisation."""
+
+    OWNER = "owner", "Site owner"
+    AUDITOR = "auditor", "Auditor"
+    USER_ADMIN = "user-admin", "User admin"
+
+
+class OrganizationRole(models.TextChoices):
+    """Roles inside one organisation."""
+
+    ADMIN = "organization-admin", "Organisation admin"
+    AUDITOR = "organization-auditor", "Organisation auditor"
+    AGENTS_ACCESS = "agents-access", "Agents user"
+
+
+class UserStatus(models.TextChoices):
+    ACTIVE = "active", "Active"
+    SUSPENDED = "suspended", "Suspended"
+    DORMANT = "dormant", "Dormant"
+
+
+class LoginType(models.TextChoices):
+    PASSWORD = "password", "Password"  # noqa: S105 - the name of a login type
+    OIDC = "oidc", "OpenID Connect"
+    NONE = "none", "None"
+
+
+def default_member_roles() -> list[str]:
+    return [OrganizationRole.AGENTS_ACCESS.value]
+
+
+class Organization(models.Model):
+    """A tenant of the deployment; chats belong to exactly one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=64)
+    display_name = models.CharField(max_length=128, blank=True, default="")
+    description = models.TextField(blank=True, default="")
+    icon = models.CharField(max_length=256, blank=True, default="")
+    is_default = models.BooleanField(default=False)
+    deleted = models.BooleanField(default=False)
+    default_org_member_roles = models.JSONField(default=default_member_roles, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                Lower("name"), condition=Q(deleted=False), name="organization_name_unique"
+            ),
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=Q(is_default=True),
+                name="organization_single_default",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.display_name or self.name
+
+
+class UserManager(BaseUserManager["User"]):
+    """Lookups that leave out deleted people."""
+
+    def live(self) -> "models.QuerySet[User]":
+        return self.get_queryset().filter(deleted=False)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.live().get(username__iexact=username)
+
+
+class User(AbstractBaseUser):
+    """A person or a service account. Deleting is soft: chats and costs keep their owner."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    username = models.CharField(max_length=32)
+    email = models.EmailField(max_length=254, blank=True, default="")
+    name = models.CharField(max_length=128, blank=True, default="")
+    avatar_url = models.CharField(max_length=512, blank=True, default="")
+    status = models.CharField(
+        max_length=16, choices=UserStatus.choices, default=UserStatus.ACTIVE
+    )
+    rbac_roles = models.JSONField(default=list, blank=True)
+    login_type = models.CharField(
+        max_length=16, choices=LoginType.choices, default=LoginType.PASSWORD
+    )
+    deleted = models.BooleanField(default=False)
+    is_system = models.BooleanField(default=False)
+    is_service_account = models.BooleanField(default=False)
+    chat_spend_limit_micros = models.BigIntegerField(null=True, blank=True)
+    last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["email"]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"), condition=Q(deleted=False), name="user_username_unique"
+            ),
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=Q(deleted=False) & ~Q(email=""),
+                name="user_email_unique",
+            ),
+            models.CheckConstraint(
+                condition=Q(chat_spend_limit_micros=None) | Q(chat_spend_limit_micros__gt=0),
+                name="user_spend_limit_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.username
+
+    @property
+    def is_active(self) -> bool:  # type: ignore[override]
+        """May sign in and act. Dormant people wake by signing in."""
+        return not self.deleted and self.status != UserStatus.SUSPENDED
+
+    @property
+    def is_owner(self) -> bool:
+        return SiteRole.OWNER in self.rbac_roles
+
+    # What django.contrib.admin asks for: site owners administer everything.
+    @property
+    def is_staff(self) -> bool:
+        return self.is_active and self.is_owner
+
+    @property
+    def is_superuser(self) -> bool:
+        return self.is_staff
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        return self.is_staff
+
+    def has_perms(self, perm_list: Any, obj: Any = None) -> bool:
+        return self.is_staff
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_staff
+
+    def get_full_name(self) -> str:
+        return self.name or self.username
+
+    def get_short_name(self) -> str:
+        return self.username
+
+
+class OrganizationMember(models.Model):
+    """Membership with the roles granted beyond the organisation's default member roles."""
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="memberships"
+    )
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    roles = models.JSONField(default=list, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="member_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization}"
+
+    @property
+    def effective_roles(self) -> frozenset[str]:
+        return frozenset(self.roles) | frozenset(self.organization.default_org_member_roles)
+
+
+class APIKey(models.Model):
+    """A session token `<id>-<secret>`; only the SHA-256 of the secret is stored."""
+
+    id = models.CharField(primary_key=True, max_length=10, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    hashed_secret = models.CharField(max_length=64, editable=False)
+    token_name = models.CharField(max_length=64, blank=True, default="")
+    login_type = models.CharField(max_length=16, default="token", editable=False)
+    scopes = models.JSONField(default=list, blank=True)
+    lifetime_seconds = models.BigIntegerField(editable=False)
+    expires_at = models.DateTimeField()
+    last_used = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        verbose_name = "API token"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "token_name"],
+                condition=~Q(token_name=""),
+                name="api_key_name_unique",
+            ),
+        ]
+        indexes = [models.Index(fields=["user", "expires_at"], name="api_key_user_expiry")]
+
+    def __str__(self) -> str:
+        return self.token_name or self.id

@@ -1,0 +1,60 @@
+"""Who may do what, as data. Every permission question of the product is answered here.
+
+Chat rights come from the site role, the role in the chat's organisation, ownership together with
+*agents-access*, or the root chat's ACL. Reads that need a set of chats use `readable_chats`.
+"""
+
+from enum import StrEnum
+
+from chatd.accounts.models import OrganizationMember, OrganizationRole, User
+
+
+class ChatRight(StrEnum):
+    CREATE = "create"
+    READ = "read"
+    UPDATE = "update"
+    SHARE = "share"
+
+
+ALL_CHAT_RIGHTS = frozenset(ChatRight)
+
+OWN_CHAT_RIGHTS: dict[OrganizationRole, frozenset[ChatRight]] = {
+    OrganizationRole.AGENTS_ACCESS: ALL_CHAT_RIGHTS,
+}
+"""Rights on one's own chats in an organisation, by organisation role."""
+
+ANY_CHAT_RIGHTS: dict[OrganizationRole, frozenset[ChatRight]] = {
+    OrganizationRole.ADMIN: ALL_CHAT_RIGHTS,
+}
+"""Rights on everybody's chats in an organisation, by organisation role."""
+
+ACL_RIGHTS: dict[str, frozenset[ChatRight]] = {"read": frozenset({ChatRight.READ})}
+"""Rights of an entry in a chat's ACL, by its permission."""
+
+
+def membership(user: User, organization_id: object) -> OrganizationMember | None:
+    """Return the user's membership of an organisation, with the organisation."""
+    return (
+        OrganizationMember.objects.select_related("organization")
+        .filter(user=user, organization_id=organization_id, organization__deleted=False)
+        .first()
+    )
+
+
+def organization_chat_rights(
+    user: User, member: OrganizationMember | None, *, own: bool
+) -> frozenset[ChatRight]:
+    """Return the rights on a chat in the member's organisation, from roles alone."""
+    if user.is_owner:
+        return ALL_CHAT_RIGHTS
+    if member is None:
+        return frozenset()
+    rights: frozenset[ChatRight] = frozenset()
+    for role in member.effective_roles:
+        if role not in OrganizationRole.values:
+            continue
+        known = OrganizationRole(role)
+        rights |= ANY_CHAT_RIGHTS.get(known, frozenset())
+        if own:
+            rights |= OWN_CHAT_RIGHTS.get(known, frozenset())
+    return rights

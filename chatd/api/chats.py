@@ -1,0 +1,108 @@
+"""Chats: create, list, get, interrupt."""
+
+from typing import Any
+from uuid import UUID
+
+from msgspec import UNSET, Struct, UnsetType
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from chatd.accounts.actions import default_organization
+from chatd.api.parsing import (
+    MAX_CREATE_BODY_BYTES,
+    MAX_INT32,
+    QueryReader,
+    decode_body,
+    path_uuid,
+)
+from chatd.api.views import ResourceViewSet
+from chatd.chats.actions import NewChat, create_chat, interrupt_chat
+from chatd.chats.content import NIL_UUID, DynamicTool, InputPart
+from chatd.chats.models import Chat
+from chatd.chats.selectors import get_chat_for, list_chats_for, list_children_for
+from chatd.chats.wire import chat_body, empty_diff_status
+
+
+class CreateChatRequest(Struct, kw_only=True):
+    """Body of `POST /chats`. `organization_id` absent is the caller's default organisation."""
+
+    organization_id: UUID | None | UnsetType = UNSET
+    content: list[InputPart] | None = None
+    system_prompt: str | None = None
+    workspace_id: UUID | None = None
+    model_config_id: UUID | None = None
+    mcp_server_ids: list[UUID] | None = None
+    labels: dict[str, str] | None = None
+    unsafe_dynamic_tools: list[DynamicTool] | None = None
+    plan_mode: str | None = None
+    client_type: str | None = None
+
+    def checked(self) -> NewChat:
+        organization_id = self.organization_id
+        if isinstance(organization_id, UnsetType):
+            organization_id = default_organization().pk
+        return NewChat(
+            organization_id=organization_id,
+            content=self.content,
+            system_prompt=self.system_prompt or "",
+            workspace_id=self.workspace_id,
+            model_config_id=self.model_config_id,
+            mcp_server_ids=self.mcp_server_ids or (),
+            labels=self.labels or {},
+            dynamic_tools=self.unsafe_dynamic_tools or (),
+            plan_mode=self.plan_mode or "",
+            client_type=self.client_type or "",
+        )
+
+
+class ChatViewSet(ResourceViewSet):
+    """`/chats` and `/chats/{chat}`."""
+
+    def list(self, request: Request) -> Response:
+        query = QueryReader(request, "Query parameters have invalid values.")
+        limit = query.integer("limit", largest=MAX_INT32)
+        offset = query.integer("offset", largest=MAX_INT32)
+        after_id = query.uuid("after_id")
+        query.check()
+        user = self.actor(request).user
+        if after_id == NIL_UUID:
+            after_id = None
+        chats = list_chats_for(user, limit=limit, offset=offset, after_id=after_id)
+        return Response(_family_bodies(chats, list_children_for(user, chats)))
+
+    def create(self, request: Request) -> Response:
+        wanted = decode_body(request, CreateChatRequest, cap=MAX_CREATE_BODY_BYTES)
+        chat = create_chat(self.actor(request), wanted.checked())
+        return Response(chat_body(chat), status=201)
+
+    def retrieve(self, request: Request, chat: str) -> Response:
+        user = self.actor(request).user
+        found = get_chat_for(user, path_uuid(chat))
+        children = list_children_for(user, [found])[found.pk]
+        return Response(chat_body(found, children=[_child_body(child) for child in children]))
+
+    def interrupt(self, request: Request, chat: str) -> Response:
+        return Response(chat_body(interrupt_chat(self.actor(request), path_uuid(chat))))
+
+
+def _family_bodies(
+    roots: list[Chat], children: dict[UUID, list[Chat]]
+) -> list[dict[str, Any]]:
+    return [
+        chat_body(
+            root,
+            has_unread=_unread(root),
+            diff_status=empty_diff_status(root),
+            children=[_child_body(child) for child in children[root.pk]],
+        )
+        for root in roots
+    ]
+
+
+def _child_body(child: Chat) -> dict[str, Any]:
+    return chat_body(child, has_unread=_unread(child), diff_status=empty_diff_status(child))
+
+
+def _unread(chat: Chat) -> bool:
+    """The annotation of `with_unread`."""
+    return bool(chat.unread)  # type: ignore[attr-defined]

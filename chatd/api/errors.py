@@ -1,0 +1,62 @@
+"""One handler renders every refusal of the API as `{message, detail?, validations?}`."""
+
+from typing import Any
+
+import structlog
+from django.db import OperationalError
+from django.http import Http404, HttpResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from chatd.api.authentication import CsrfFailedError
+from chatd.core.context import correlation_id
+from chatd.core.errors import ChatdError, ErrorCode, not_found
+
+log = structlog.get_logger(__name__)
+
+
+def render_exception(error: Exception, context: dict[str, Any]) -> Response | HttpResponse:
+    """Return the answer for an exception of a view; unknown ones are logged and become a 500."""
+    set_rollback()
+    if isinstance(error, CsrfFailedError):
+        return HttpResponse(error.message, status=400, content_type="text/plain; charset=utf-8")
+    refusal = as_chatd_error(error)
+    response = Response(refusal.body(), status=refusal.http_status)
+    if refusal.retry_after_seconds is not None:
+        response["Retry-After"] = str(refusal.retry_after_seconds)
+    if isinstance(error, exceptions.MethodNotAllowed):
+        response.status_code = 405
+        response["Allow"] = ", ".join(context["view"].allowed_methods)
+    return response
+
+
+def as_chatd_error(error: Exception) -> ChatdError:
+    """Return the refusal that stands for any exception."""
+    match error:
+        case ChatdError():
+            return error
+        case Http404():
+            return not_found()
+        case exceptions.MethodNotAllowed():
+            return ChatdError(ErrorCode.BAD_REQUEST, "Method not allowed.")
+        case exceptions.Throttled():
+            return ChatdError(
+                ErrorCode.TOO_MANY, "You've been rate limited.", retry_after_seconds=1
+            )
+        case exceptions.APIException():
+            return ChatdError(ErrorCode.BAD_REQUEST, str(error.detail))
+        case OperationalError():
+            log.exception("database unavailable")
+            return ChatdError(
+                ErrorCode.UNAVAILABLE,
+                "The database is not available right now. Try again.",
+                retry_after_seconds=1,
+            )
+        case _:
+            log.exception("unexpected error")
+            return ChatdError(
+                ErrorCode.INTERNAL,
+                "An internal server error occurred.",
+                detail=f"Reference: {correlation_id()}",
+            )

@@ -1,0 +1,128 @@
+"""Reading requests: bodies as typed structs under a size cap, ids and cursors from paths and queries.
+
+Decoding is as strict about types as a Go client expects and as lenient about the rest: unknown
+fields are ignored, null is "not given".
+"""
+
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+
+from chatd.core.errors import Validation, bad_request
+
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 3 * 1024 * 1024
+"""A message must fit one socket frame of 4 MiB."""
+
+MAX_CREATE_BODY_BYTES = 2 * 128 * 1024
+
+BAD_JSON = "Request body must be valid JSON."
+MAX_INT64 = 2**63 - 1
+MAX_INT32 = 2**31 - 1
+
+
+class RawBodyParser(BaseParser):
+    """Leaves the body to `decode_body`; takes any content type, or none."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        return None
+
+
+def decode_body(request: Request, shape: type[T], *, cap: int = MAX_BODY_BYTES) -> T:
+    """Return the body as `shape`. Raises ChatdError 400; `cap` is in bytes."""
+    raw = request._request.read(cap + 1)
+    if len(raw) > cap:
+        raise bad_request(BAD_JSON, detail=f"http: request body too large (at most {cap} bytes)")
+    return decode_json(raw, shape)
+
+
+def decode_json(raw: bytes, shape: type[T]) -> T:
+    """Return JSON text as `shape`. Raises ChatdError 400 with the parser's words."""
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
+        raise bad_request(BAD_JSON, detail=str(error) or "the JSON is nested too deeply") from None
+
+
+def path_uuid(raw: str) -> UUID:
+    """Return the chat id of a path. Raises ChatdError 400."""
+    try:
+        if len(raw) != 36:
+            raise ValueError(f"invalid UUID length: {len(raw)}")
+        return UUID(raw)
+    except ValueError as error:
+        raise bad_request(f'Invalid UUID "{raw}".', detail=str(error)) from None
+
+
+def path_int(raw: str, message: str) -> int:
+    """Return a 64-bit id of a path. Raises ChatdError 400 with `message`."""
+    if not _is_integer(raw) or not -MAX_INT64 - 1 <= int(raw) <= MAX_INT64:
+        raise bad_request(message, detail=f'strconv.ParseInt: parsing "{raw}": invalid syntax')
+    return int(raw)
+
+
+def _is_integer(raw: str) -> bool:
+    digits = raw[1:] if raw[:1] in ("-", "+") else raw
+    return digits.isascii() and digits.isdigit() and len(digits) <= 19
+
+
+class QueryReader:
+    """Reads query parameters and collects what is wrong with them; empty counts as absent."""
+
+    def __init__(self, request: Request, message: str) -> None:
+        self._query = request._request.GET
+        self._message = message
+        self._wrong: list[Validation] = []
+
+    def integer(self, name: str, *, largest: int) -> int:
+        """Return a non-negative integer, 0 when absent."""
+        raw = self._single(name)
+        if not raw:
+            return 0
+        if not _is_integer(raw) or not 0 <= int(raw) <= largest:
+            self._add(name, f'must be a valid non-negative integer: invalid value "{raw}"')
+            return 0
+        return int(raw)
+
+    def uuid(self, name: str) -> UUID | None:
+        raw = self._single(name)
+        if not raw:
+            return None
+        try:
+            return UUID(raw)
+        except ValueError:
+            self._add(name, f'must be a valid UUID: invalid value "{raw}"')
+            return None
+
+    def check(self) -> None:
+        """Raise ChatdError 400 when anything was wrong."""
+        if self._wrong:
+            raise bad_request(self._message, validations=self._wrong)
+
+    def _single(self, name: str) -> str:
+        values = self._query.getlist(name)
+        if len(values) > 1:
+            self._wrong.append(
+                Validation(
+                    name,
+                    f'Query param "{name}" provided more than once, found {len(values)} times.'
+                    " Only provide 1 instance of this query param.",
+                )
+            )
+            return ""
+        return values[0].strip() if values else ""
+
+    def _add(self, name: str, reason: str) -> None:
+        self._wrong.append(Validation(name, f'Query param "{name}" {reason}'))
+
+
+def given(value: T | msgspec.UnsetType | None) -> T | None:
+    """Return a decoded field, None when it was absent."""
+    return None if isinstance(value, msgspec.UnsetType) else value
+

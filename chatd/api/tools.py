@@ -1,0 +1,47 @@
+"""Results of client-executed tools."""
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from chatd.api.parsing import MAX_CREATE_BODY_BYTES, decode_body, path_uuid
+from chatd.api.views import ResourceViewSet
+from chatd.chats.actions import submit_tool_results
+from chatd.chats.parts import ToolResultPart
+
+
+class ToolResult(Struct, kw_only=True):
+    """One result; `output` is any JSON value, null included; absent is refused later."""
+
+    tool_call_id: str | None = None
+    output: msgspec.Raw | UnsetType = UNSET
+    is_error: bool | None = None
+
+    def part(self) -> ToolResultPart:
+        return ToolResultPart(
+            tool_call_id=self.tool_call_id or "",
+            result=UNSET if isinstance(self.output, UnsetType) else msgspec.json.decode(self.output),
+            is_error=True if self.is_error else UNSET,
+        )
+
+
+class SubmitToolResultsRequest(Struct, kw_only=True):
+    results: list[ToolResult] | None = None
+
+    def parts(self) -> list[ToolResultPart]:
+        return [result.part() for result in self.results or []]
+
+
+class ToolResultsViewSet(ResourceViewSet):
+    """`/chats/{chat}/tool-results`."""
+
+    def create(self, request: Request, chat: str) -> Response:
+        submit_tool_results(
+            self.actor(request),
+            path_uuid(chat),
+            lambda: decode_body(
+                request, SubmitToolResultsRequest, cap=MAX_CREATE_BODY_BYTES
+            ).parts(),
+        )
+        return Response(status=204)

@@ -1,0 +1,30 @@
+"""Routes of the API. Literal segments come before `{chat}`; a trailing slash is harmless."""
+
+from django.urls import URLPattern, re_path
+
+from chatd.api.chats import ChatViewSet
+from chatd.api.messages import MessageViewSet, QueueViewSet
+from chatd.api.people import UserViewSet
+from chatd.api.tools import ToolResultsViewSet
+from chatd.api.views import ResourceViewSet, route_not_found
+
+_CHAT = r"experimental/chats/(?P<chat>[^/]+)"
+
+
+def _route(path: str, viewset: type[ResourceViewSet], **methods: str) -> URLPattern:
+    return re_path(rf"^{path}/?$", viewset.as_view(methods))
+
+
+urlpatterns = [
+    _route(r"v2/users/(?P<user>[^/]+)", UserViewSet, get="retrieve"),
+    _route(r"v2/users/(?P<user>[^/]+)/organizations", UserViewSet, get="organizations"),
+    _route(r"experimental/chats", ChatViewSet, get="list", post="create"),
+    _route(_CHAT, ChatViewSet, get="retrieve"),
+    _route(rf"{_CHAT}/interrupt", ChatViewSet, post="interrupt"),
+    _route(rf"{_CHAT}/messages", MessageViewSet, get="list", post="create"),
+    _route(rf"{_CHAT}/messages/(?P<message>[^/]+)", MessageViewSet, patch="partial_update"),
+    _route(rf"{_CHAT}/queue/(?P<queued>[^/]+)", QueueViewSet, delete="destroy"),
+    _route(rf"{_CHAT}/queue/(?P<queued>[^/]+)/promote", QueueViewSet, post="promote"),
+    _route(rf"{_CHAT}/tool-results", ToolResultsViewSet, post="create"),
+    re_path(r"", route_not_found),
+]

@@ -1,0 +1,23 @@
+"""What the resources share: the acting person, and the answer for unknown routes."""
+
+from typing import cast
+
+from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+from rest_framework.viewsets import ViewSet
+
+from chatd.api.rendering import ContractJSONRenderer
+from chatd.chats.actions import Actor
+
+
+class ResourceViewSet(ViewSet):
+    """Base of the viewsets: `actor()` is who calls."""
+
+    def actor(self, request: Request) -> Actor:
+        return cast(Actor, request.auth)
+
+
+def route_not_found(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+    """Answer a route that does not exist."""
+    body = ContractJSONRenderer().render({"message": "Route not found."})
+    return HttpResponse(body, status=404, content_type="application/json; charset=utf-8")

@@ -1,0 +1,1 @@
+"""Chats: the state machine, messages, the queue, and the shapes clients see."""

@@ -1,0 +1,378 @@
+"""What people do with chats: rights, checks in the contract's order, then one transition.
+
+The actor comes first. Every function raises ChatdError and nothing else for a refusal.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+from chatd.accounts.models import APIKey, User
+from chatd.accounts.policy import ChatRight, membership, organization_chat_rights
+from chatd.chats import states
+from chatd.chats.content import (
+    MAX_SYSTEM_PROMPT_BYTES,
+    NIL_UUID,
+    DynamicTool,
+    InputPart,
+    check_dynamic_tools,
+    check_labels,
+    initial_title,
+    parse_content,
+    size_of,
+)
+from chatd.chats.models import Chat, ChatMessage, ClientType, PlanMode, Status
+from chatd.chats.parts import ToolResultPart
+from chatd.chats.partial import Partial, partial_from_log
+from chatd.chats.prompts import opening_texts
+from chatd.chats.selectors import (
+    get_chat_for,
+    get_chat_unscoped,
+    get_own_chat_for,
+    newest_assistant_id,
+)
+from chatd.chats.transition import StateConflictError
+from chatd.core.errors import ChatdError, bad_request, conflict, forbidden
+from chatd.live.backend import PartLogUnavailableError, live_backend
+from chatd.live.messages import Episode
+from chatd.providers.models import ModelConfig
+from chatd.providers.selectors import default_model_config, existing_model_config
+
+T = TypeVar("T")
+
+_EPISODE_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, and with which API token (None from the pages)."""
+
+    user: User
+    api_key: APIKey | None = None
+
+    @property
+    def api_key_id(self) -> str | None:
+        return self.api_key.pk if self.api_key else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewChat:
+    """A request to create a chat, decoded but not yet checked. None is "not given"."""
+
+    organization_id: UUID | None
+    content: Sequence[InputPart] | None
+    system_prompt: str = ""
+    workspace_id: UUID | None = None
+    model_config_id: UUID | None = None
+    mcp_server_ids: Sequence[UUID] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    dynamic_tools: Sequence[DynamicTool] = ()
+    plan_mode: str = ""
+    client_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessageRequest:
+    """A request to send a message. None is "no change" for `plan_mode` and `mcp_server_ids`."""
+
+    content: Sequence[InputPart] | None
+    model_config_id: UUID | None = None
+    mcp_server_ids: Sequence[UUID] | None = None
+    busy_behavior: str = ""
+    plan_mode: str | None = None
+
+
+def create_chat(actor: Actor, request: NewChat) -> Chat:
+    """Create a chat that starts at once. Raises ChatdError 400, 403."""
+    user = actor.user
+    if request.organization_id is None or request.organization_id == NIL_UUID:
+        raise bad_request("organization_id is required.")
+    member = membership(user, request.organization_id)
+    if member is None:
+        raise forbidden("You are not a member of the specified organization.")
+    if ChatRight.CREATE not in organization_chat_rights(user, member, own=True):
+        raise forbidden(detail="You may not create chats in this organization.")
+    _check_system_prompt(request.system_prompt)
+    content = parse_content(request.content)
+    if request.workspace_id not in (None, NIL_UUID):
+        raise bad_request("Workspace not found or you do not have access to this resource")
+    default = _check_model_choice(request.model_config_id)
+    plan_mode = _check_plan_mode(request.plan_mode)
+    mcp_server_ids = _check_mcp_servers(request.mcp_server_ids)
+    labels = check_labels(request.labels)
+    dynamic_tools = check_dynamic_tools(request.dynamic_tools)
+    client_type = _check_client_type(request.client_type)
+    model = default or existing_model_config(request.model_config_id)
+    if model is None:
+        raise bad_request("Invalid model config ID.")
+    return states.create_chat(
+        owner=user,
+        organization=member.organization,
+        model_config=model,
+        title=initial_title(content),
+        hidden_texts=opening_texts(request.system_prompt),
+        message=_user_content(actor, content, None),
+        client_type=client_type,
+        plan_mode=plan_mode,
+        labels=labels,
+        mcp_server_ids=mcp_server_ids,
+        dynamic_tools=dynamic_tools,
+    )
+
+
+def send_message(actor: Actor, chat_id: UUID, request: Callable[[], NewMessageRequest]) -> states.Sent:
+    """Send a message to one's own chat. `request` decodes the body, after the rights are known.
+
+    Raises ChatdError 400, 403, 404, 429.
+    """
+    chat = get_own_chat_for(actor.user, chat_id, may="send messages")
+    _refuse_archived(chat, "Cannot send messages to an archived chat.")
+    wanted = request()
+    content = parse_content(wanted.content)
+    mcp_server_ids = (
+        None if wanted.mcp_server_ids is None else _check_mcp_servers(wanted.mcp_server_ids)
+    )
+    plan_mode = _check_plan_mode(wanted.plan_mode or "")
+    if wanted.busy_behavior not in ("", "queue", "interrupt"):
+        raise bad_request(
+            "Invalid busy_behavior value.", detail='Must be "queue" or "interrupt".'
+        )
+    interrupt = wanted.busy_behavior == "interrupt"
+    message = _user_content(actor, content, wanted.model_config_id)
+    with_conflict = _conflict_text("Cannot send messages to an archived chat.")
+    return _with_partial(
+        chat_id,
+        lambda partial: states.send_message(
+            chat_id,
+            message,
+            interrupt=interrupt,
+            partial=partial,
+            plan_mode=plan_mode,
+            change_plan_mode=wanted.plan_mode is not None,
+            mcp_server_ids=mcp_server_ids,
+        ),
+        refused=with_conflict,
+        read=interrupt,
+    )
+
+
+def edit_message(
+    actor: Actor,
+    chat_id: UUID,
+    message_id: Callable[[], int],
+    request: Callable[[], NewMessageRequest],
+) -> ChatMessage:
+    """Replace a user message and everything after it. Raises ChatdError 400, 403, 404."""
+    chat = get_own_chat_for(actor.user, chat_id, may="edit messages")
+    archived = "Cannot edit messages in an archived chat."
+    _refuse_archived(chat, archived)
+    target, wanted = message_id(), request()
+    message = _user_content(actor, parse_content(wanted.content), wanted.model_config_id)
+    try:
+        _, row = states.edit_message(chat_id, target, message)
+    except StateConflictError as error:
+        raise _conflict_text(archived)(error) from None
+    return row
+
+
+def interrupt_chat(actor: Actor, chat_id: UUID) -> Chat:
+    """Stop the running turn and keep its partial answer. Never fails because of the state."""
+    get_chat_for(actor.user, chat_id, ChatRight.UPDATE)
+    return _with_partial(
+        chat_id, lambda partial: states.interrupt(chat_id, partial=partial), refused=_as_conflict
+    )
+
+
+def delete_queued(actor: Actor, chat_id: UUID, queued_id: Callable[[], int]) -> None:
+    """Remove a queued message; an unknown id is a success. Raises ChatdError 400, 404."""
+    get_chat_for(actor.user, chat_id, ChatRight.UPDATE)
+    states.delete_queued(chat_id, queued_id())
+
+
+def promote_queued(actor: Actor, chat_id: UUID, queued_id: Callable[[], int]) -> Chat:
+    """Make a queued message the next one. Raises ChatdError 400, 403, 404, 500 (unknown id)."""
+    chat = get_own_chat_for(actor.user, chat_id, may="promote queued messages")
+    archived = "Cannot promote queued messages in an archived chat."
+    _refuse_archived(chat, archived)
+    target = queued_id()
+    return _with_partial(
+        chat_id,
+        lambda partial: states.promote_queued(
+            chat_id, target, promoted_by=actor.user.pk, partial=partial
+        ),
+        refused=_conflict_text(archived),
+    )
+
+
+def submit_tool_results(
+    actor: Actor, chat_id: UUID, results: Callable[[], Sequence[ToolResultPart]]
+) -> None:
+    """Answer the open client-side calls of one's own chat. Raises ChatdError 400, 403, 404, 409."""
+    chat = get_own_chat_for(actor.user, chat_id, may="submit tool results")
+    archived = "Cannot submit tool results to an archived chat."
+    _refuse_archived(chat, archived)
+    submitted = results()
+    if not submitted:
+        raise bad_request("At least one tool result is required.")
+    if chat.status != Status.REQUIRES_ACTION:
+        raise _not_waiting(str(chat.status))
+    try:
+        states.submit_tool_results(chat_id, submitted, submitted_by=actor.user.pk)
+    except StateConflictError as error:
+        if error.archived:
+            raise bad_request(archived) from None
+        raise _not_waiting(str(error.status)) from None
+
+
+def set_archived(actor: Actor, chat_id: UUID, *, archived: bool) -> None:
+    """Archive or unarchive a chat; a root takes its sub-chats along. Raises ChatdError 400, 404."""
+    get_chat_for(actor.user, chat_id, ChatRight.UPDATE)
+    if archived:
+        _archive(chat_id)
+        return
+    try:
+        states.unarchive_chat(chat_id)
+    except StateConflictError:
+        raise bad_request("Chat is already not archived.") from None
+
+
+def _archive(chat_id: UUID) -> None:
+    for _ in range(_EPISODE_TRIES):
+        family = Chat.objects.filter(pk=chat_id) | Chat.objects.filter(root_chat_id=chat_id)
+        partials = {chat.pk: _read_partial(chat) for chat in family}
+        try:
+            states.archive_chat(
+                chat_id, partials={key: part for key, part in partials.items() if part}
+            )
+        except states.EpisodeMovedError:
+            continue
+        except StateConflictError:
+            raise bad_request("Chat is already archived.") from None
+        return
+    raise conflict("The chat changed while it was being archived. Try again.")
+
+
+def mark_read(actor: Actor, chat: Chat) -> None:
+    """Move the owner's read cursor to the newest assistant message, if there is one."""
+    if chat.owner_id != actor.user.pk:
+        return
+    newest = newest_assistant_id(chat.pk)
+    if newest is not None:
+        Chat.objects.filter(pk=chat.pk).update(last_read_message_id=newest)
+
+
+# Interrupting: read what was streamed, then transition; again when the turn moved meanwhile
+
+
+def _with_partial(
+    chat_id: UUID,
+    change: Callable[[Partial | None], T],
+    *,
+    refused: Callable[[StateConflictError], ChatdError],
+    read: bool = True,
+) -> T:
+    """Run a transition that may stop a running turn, with what the turn has streamed.
+
+    When the turn keeps moving, the last try goes without the partial answer: stopping matters more.
+    """
+    for _ in range(_EPISODE_TRIES):
+        chat = get_chat_unscoped(chat_id) if read else None
+        try:
+            return change(_read_partial(chat) if chat else None)
+        except states.EpisodeMovedError:
+            continue
+        except StateConflictError as error:
+            raise refused(error) from None
+    return change(Partial(None))
+
+
+def _read_partial(chat: Chat) -> Partial | None:
+    """Return what the running episode has streamed; empty when the log is out of reach."""
+    if chat.status != Status.RUNNING:
+        return None
+    episode = Episode(chat.history_version, chat.attempt)
+    try:
+        return partial_from_log(episode, live_backend().read_blocking(chat.pk, episode))
+    except PartLogUnavailableError:
+        return Partial(episode)
+
+
+# Checks
+
+
+def _user_content(
+    actor: Actor, content: list[dict[str, Any]], model_config_id: UUID | None
+) -> states.UserContent:
+    return states.UserContent(
+        content=content,
+        size_bytes=size_of(content),
+        created_by=actor.user.pk,
+        api_key_id=actor.api_key_id,
+        model_config_id=model_config_id,
+    )
+
+
+def _check_system_prompt(text: str) -> None:
+    size = len(text.encode())
+    if size > MAX_SYSTEM_PROMPT_BYTES:
+        raise bad_request(
+            "System prompt exceeds maximum length.",
+            detail=f"System prompt must be at most {MAX_SYSTEM_PROMPT_BYTES} characters, got {size}.",
+        )
+
+
+def _check_model_choice(requested: UUID | None) -> ModelConfig | None:
+    """Return the default model when none was requested."""
+    if requested == NIL_UUID:
+        raise bad_request("Invalid model config ID.")
+    if requested is not None:
+        return None
+    default = default_model_config()
+    if default is None:
+        raise bad_request("No default chat model config is configured.")
+    return default
+
+
+def _check_plan_mode(value: str) -> str | None:
+    if value not in ("", PlanMode.PLAN):
+        raise bad_request("Invalid plan_mode value.")
+    return value or None
+
+
+def _check_mcp_servers(ids: Sequence[UUID]) -> list[str]:
+    """No MCP server is configured in this version, so every id is unknown."""
+    if ids:
+        named = ", ".join(str(server_id) for server_id in ids)
+        raise bad_request(
+            "One or more MCP server IDs are invalid.", detail=f"Invalid IDs: {named}"
+        )
+    return []
+
+
+def _check_client_type(value: str) -> ClientType:
+    if value not in ("", *ClientType.values):
+        raise bad_request("Invalid client_type.")
+    return ClientType(value or ClientType.API)
+
+
+def _refuse_archived(chat: Chat, text: str) -> None:
+    if chat.archived:
+        raise bad_request(text)
+
+
+def _conflict_text(archived: str) -> Callable[[StateConflictError], ChatdError]:
+    return lambda error: bad_request(archived) if error.archived else _as_conflict(error)
+
+
+def _as_conflict(error: StateConflictError) -> ChatdError:
+    return conflict("The chat changed meanwhile. Try again.", detail=str(error))
+
+
+def _not_waiting(status: str) -> ChatdError:
+    return conflict(
+        "Chat is not waiting for tool results.",
+        detail=f'Chat status is "{status}", expected "requires_action".',
+    )
+
+

@@ -1,0 +1,154 @@
+"""Message parts: the closed union that message content is made of, stored and on the wire.
+
+A stored message is a JSON list of parts. Fields that only the engine needs are marked internal
+and are stripped before a part leaves the process.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+CONTENT_VERSION = 1
+
+
+class Part(Struct, tag_field="type", kw_only=True, omit_defaults=True, frozen=True):
+    """Base of all parts; `type` on the wire is the tag of the subclass."""
+
+
+class TextPart(Part, tag="text", frozen=True):
+    text: str
+
+
+class ReasoningPart(Part, tag="reasoning", frozen=True):
+    """`created_at` and `completed_at`: RFC 3339 start and end of its stream."""
+
+    text: str
+    signature: str | UnsetType = UNSET
+    created_at: str | UnsetType = UNSET
+    completed_at: str | UnsetType = UNSET
+    provider_metadata: Any = UNSET
+
+
+class ToolCallPart(Part, tag="tool-call", frozen=True):
+    """`args` is any JSON value, absent when the model sent none that parses."""
+
+    tool_call_id: str | UnsetType = UNSET
+    tool_name: str | UnsetType = UNSET
+    args: Any = UNSET
+    args_delta: str | UnsetType = UNSET
+    parsed_commands: list[list[str]] | UnsetType = UNSET
+    mcp_server_config_id: str | None | UnsetType = UNSET
+    provider_executed: bool | UnsetType = UNSET
+    created_at: str | UnsetType = UNSET
+    provider_metadata: Any = UNSET
+
+
+class ToolResultPart(Part, tag="tool-result", frozen=True):
+    """`result` is any JSON value; errors are `{"error": text}` or the text itself."""
+
+    tool_call_id: str | UnsetType = UNSET
+    tool_name: str | UnsetType = UNSET
+    result: Any = UNSET
+    result_delta: str | UnsetType = UNSET
+    result_reset: bool | UnsetType = UNSET
+    is_error: bool | UnsetType = UNSET
+    is_media: bool | UnsetType = UNSET
+    mcp_server_config_id: str | None | UnsetType = UNSET
+    provider_executed: bool | UnsetType = UNSET
+    created_at: str | UnsetType = UNSET
+    provider_metadata: Any = UNSET
+
+
+class SourcePart(Part, tag="source", frozen=True):
+    url: str
+    source_id: str | UnsetType = UNSET
+    title: str | UnsetType = UNSET
+
+
+class FilePart(Part, tag="file", frozen=True):
+    """`data` is base64 text and is dropped on the wire when `file_id` is set."""
+
+    media_type: str
+    name: str | UnsetType = UNSET
+    data: str | UnsetType = UNSET
+    file_id: str | None | UnsetType = UNSET
+    created_at: str | UnsetType = UNSET
+
+
+class FileReferencePart(Part, tag="file-reference", frozen=True):
+    file_name: str
+    start_line: int
+    end_line: int
+    content: str
+
+
+class ContextFilePart(Part, tag="context-file", frozen=True):
+    context_file_path: str
+    context_file_truncated: bool | UnsetType = UNSET
+    context_file_agent_id: str | None | UnsetType = UNSET
+    context_file_content: str | UnsetType = UNSET
+    context_file_os: str | UnsetType = UNSET
+    context_file_directory: str | UnsetType = UNSET
+
+
+class SkillPart(Part, tag="skill", frozen=True):
+    skill_name: str
+    skill_description: str | UnsetType = UNSET
+    skill_dir: str | UnsetType = UNSET
+    context_file_skill_meta_file: str | UnsetType = UNSET
+
+
+AnyPart = (
+    TextPart
+    | ReasoningPart
+    | ToolCallPart
+    | ToolResultPart
+    | SourcePart
+    | FilePart
+    | FileReferencePart
+    | ContextFilePart
+    | SkillPart
+)
+
+_INTERNAL_FIELDS = frozenset(
+    {
+        "provider_metadata",
+        "context_file_content",
+        "context_file_os",
+        "context_file_directory",
+        "skill_dir",
+        "context_file_skill_meta_file",
+    }
+)
+
+
+def to_stored(parts: Iterable[AnyPart]) -> list[dict[str, Any]]:
+    """Return the JSON form that is stored in a message's content."""
+    return [msgspec.to_builtins(part) for part in parts]
+
+
+def from_stored(content: Any) -> list[AnyPart]:
+    """Return the typed parts of stored content. Raises msgspec.ValidationError when damaged."""
+    return msgspec.convert(content or [], list[AnyPart])
+
+
+def public_part(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return one stored part without the fields that never leave the server."""
+    public = {key: value for key, value in stored.items() if key not in _INTERNAL_FIELDS}
+    if public.get("file_id"):
+        public.pop("data", None)
+    return public
+
+
+def public_parts(content: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Return stored content as clients see it."""
+    return [public_part(part) for part in content or []]
+
+
+def text_of(content: Sequence[dict[str, Any]] | None) -> str:
+    """Return the text parts of stored content, joined without a separator."""
+    return "".join(
+        str(part.get("text", "")) for part in content or [] if part.get("type") == "text"
+    )

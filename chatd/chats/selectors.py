@@ -1,0 +1,209 @@
+"""Reads of chats. A read for a person fetches and authorises in one step.
+
+"Missing" and "not yours" are the same NotFound. Reads that skip the check end in `_unscoped`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
+
+from chatd.accounts.models import User
+from chatd.accounts.policy import ChatRight, membership, organization_chat_rights
+from chatd.chats.models import (
+    VISIBLE_TO_MODEL,
+    VISIBLE_TO_USER,
+    Chat,
+    ChatMessage,
+    ChatQueuedMessage,
+    Role,
+)
+from chatd.core.errors import bad_request, forbidden, not_found
+
+DEFAULT_PAGE = 50
+MAX_PAGE = 200
+
+
+def chat_rights(user: User, chat: Chat) -> frozenset[ChatRight]:
+    """Return what `user` may do with `chat`, from roles and ownership."""
+    return organization_chat_rights(
+        user, membership(user, chat.organization_id), own=chat.owner_id == user.pk
+    )
+
+
+def get_chat_for(user: User, chat_id: UUID, right: ChatRight = ChatRight.READ) -> Chat:
+    """Return a chat the user holds `right` on, with its owner. Raises the 404 otherwise."""
+    chat = get_chat_unscoped(chat_id)
+    if chat is None or right not in chat_rights(user, chat):
+        raise not_found()
+    return chat
+
+
+def get_own_chat_for(user: User, chat_id: UUID, *, may: str) -> Chat:
+    """Return a chat the user may update and owns. Raises 404, or 403 naming what was tried."""
+    chat = get_chat_for(user, chat_id, ChatRight.UPDATE)
+    if chat.owner_id != user.pk:
+        raise forbidden(f"Only the chat owner may {may}.")
+    return chat
+
+
+def get_chat_unscoped(chat_id: UUID) -> Chat | None:
+    """Return a chat with its owner, whoever asks."""
+    return Chat.objects.select_related("owner").filter(pk=chat_id).first()
+
+
+def with_unread(chats: QuerySet[Chat]) -> QuerySet[Chat]:
+    """Annotate `unread`: an assistant message newer than the owner's read cursor exists."""
+    newer = ChatMessage.objects.filter(
+        chat_id=OuterRef("pk"),
+        role=Role.ASSISTANT,
+        deleted=False,
+        pk__gt=Coalesce(OuterRef("last_read_message_id"), 0),
+    )
+    return chats.annotate(unread=Exists(newer))
+
+
+def list_chats_for(
+    user: User, *, limit: int = 0, offset: int = 0, after_id: UUID | None = None
+) -> list[Chat]:
+    """Return a page of the user's own active root chats: pinned first, then newest first.
+
+    `limit` 0 is the default page. An unknown `after_id` gives an empty page.
+    """
+    readable = [
+        member.organization_id
+        for member in user.memberships.select_related("organization")
+        if ChatRight.READ in organization_chat_rights(user, member, own=True)
+    ]
+    chats = Chat.objects.filter(owner=user, parent_chat__isnull=True, archived=False)
+    if not user.is_owner:
+        chats = chats.filter(organization_id__in=readable)
+    if after_id is not None:
+        cursor = Chat.objects.filter(pk=after_id).first()
+        if cursor is None:
+            return []
+        chats = chats.filter(_after(cursor))
+    ordered = chats.annotate(unpinned=Q(pin_order=0)).order_by(
+        "unpinned", "pin_order", "-updated_at", "-id"
+    )
+    page = with_unread(ordered.select_related("owner"))
+    return list(page[offset : offset + (limit or DEFAULT_PAGE)])
+
+
+def _after(cursor: Chat) -> Q:
+    older = Q(updated_at__lt=cursor.updated_at) | Q(updated_at=cursor.updated_at, id__lt=cursor.pk)
+    if cursor.pin_order:
+        return (
+            Q(pin_order=0)
+            | Q(pin_order__gt=cursor.pin_order)
+            | (Q(pin_order=cursor.pin_order) & older)
+        )
+    return Q(pin_order=0) & older
+
+
+def list_children_for(user: User, roots: list[Chat]) -> dict[UUID, list[Chat]]:
+    """Return the sub-chats of roots, by root id, that share the root's archived state."""
+    by_root: dict[UUID, list[Chat]] = {root.pk: [] for root in roots}
+    children = (
+        Chat.objects.filter(root_chat__in=by_root, root_chat__archived=F("archived"))
+        .select_related("owner")
+        .order_by("-created_at", "-id")
+    )
+    for child in with_unread(children):
+        by_root[child.root_id].append(child)
+    return by_root
+
+
+# messages
+
+
+def visible_messages(chat_id: UUID) -> QuerySet[ChatMessage]:
+    """Messages that people see: not deleted, not for the model alone."""
+    return ChatMessage.objects.filter(
+        chat_id=chat_id, deleted=False, visibility__in=VISIBLE_TO_USER
+    )
+
+
+def prompt_messages(chat_id: UUID) -> list[ChatMessage]:
+    """Return the messages the model sees, oldest first.
+
+    The latest compaction summary stands for everything before it except system messages.
+    """
+    rows = ChatMessage.objects.filter(
+        chat_id=chat_id, deleted=False, visibility__in=VISIBLE_TO_MODEL
+    ).order_by("id")
+    summary = rows.filter(compressed=True, visibility="model").order_by("-id").first()
+    if summary is None:
+        return list(rows.filter(compressed=False))
+    kept = Q(role=Role.SYSTEM) | Q(pk__gt=summary.pk)
+    return list(rows.filter((Q(compressed=False) & kept) | Q(pk=summary.pk)))
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    messages: list[ChatMessage]
+    has_more: bool
+
+
+def page_messages(
+    chat_id: UUID, *, before_id: int = 0, after_id: int = 0, limit: int = DEFAULT_PAGE
+) -> MessagePage:
+    """Return a page of visible messages; newest first, or oldest first with only `after_id`.
+
+    0 is no cursor. Raises ChatdError 400 when the cursors cross.
+    """
+    if before_id and after_id and after_id >= before_id:
+        raise bad_request("after_id must be less than before_id.")
+    rows = visible_messages(chat_id)
+    if before_id:
+        rows = rows.filter(pk__lt=before_id)
+    if after_id:
+        rows = rows.filter(pk__gt=after_id)
+    order = "id" if after_id and not before_id else "-id"
+    found = list(rows.order_by(order)[: limit + 1])
+    return MessagePage(found[:limit], len(found) > limit)
+
+
+def list_queue(chat_id: UUID) -> list[ChatQueuedMessage]:
+    """Return the queue, the next one first."""
+    return list(
+        ChatQueuedMessage.objects.filter(chat_id=chat_id).order_by("created_at", "id")
+    )
+
+
+def newest_assistant_id(chat_id: UUID) -> int | None:
+    """Return the id of the newest assistant message that is not deleted."""
+    return (
+        ChatMessage.objects.filter(chat_id=chat_id, role=Role.ASSISTANT, deleted=False)
+        .order_by("-id")
+        .values_list("pk", flat=True)
+        .first()
+    )
+
+
+def open_client_calls(chat: Chat) -> list[dict[str, Any]]:
+    """Return the client-side tool calls of the last assistant message that have no result."""
+    declared = {tool.get("name") for tool in chat.dynamic_tools or []}
+    if not declared:
+        return []
+    last = (
+        ChatMessage.objects.filter(chat=chat, role=Role.ASSISTANT, deleted=False)
+        .order_by("-id")
+        .first()
+    )
+    if last is None:
+        return []
+    later = ChatMessage.objects.filter(
+        chat=chat, role=Role.TOOL, deleted=False, pk__gt=last.pk
+    ).values_list("content", flat=True)
+    answered = {part.get("tool_call_id") for content in later for part in content or []}
+    return [
+        part
+        for part in last.content or []
+        if part.get("type") == "tool-call"
+        and part.get("tool_name") in declared
+        and not part.get("provider_executed")
+        and part.get("tool_call_id") not in answered
+    ]

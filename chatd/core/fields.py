@@ -1,0 +1,80 @@
+"""Model fields shared by the apps: JSON and text that keep NUL characters, encrypted text."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+
+from chatd.core.crypto import key_ring
+
+if TYPE_CHECKING:  # Django's own classes take no type arguments at run time
+    _JSONField = models.JSONField[Any, Any]
+    _TextField = models.TextField[str, str]
+else:
+    _JSONField = models.JSONField
+    _TextField = models.TextField
+
+_NUL = "\x00"
+_MARK = "\ue000"
+_ESCAPED_NUL = "\ue000\ue001"
+_ESCAPED_MARK = "\ue000\ue000"
+
+
+def escape_nul(text: str) -> str:
+    """Return `text` in a form a database can hold; `unescape_nul` gives it back exactly."""
+    if _NUL not in text and _MARK not in text:
+        return text
+    return text.replace(_MARK, _ESCAPED_MARK).replace(_NUL, _ESCAPED_NUL)
+
+
+def unescape_nul(text: str) -> str:
+    """Undo `escape_nul`."""
+    if _MARK not in text:
+        return text
+    parts = text.split(_ESCAPED_MARK)
+    return _MARK.join(part.replace(_ESCAPED_NUL, _NUL) for part in parts)
+
+
+def _map_texts(value: Any, change: Any) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_map_texts(item, change) for item in value]
+    if isinstance(value, dict):
+        return {change(key): _map_texts(item, change) for key, item in value.items()}
+    return value
+
+
+class NulSafeJSONField(_JSONField):
+    """JSON whose strings may hold U+0000, which PostgreSQL's jsonb refuses."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("encoder", DjangoJSONEncoder)
+        super().__init__(*args, **kwargs)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if isinstance(value, str | list | dict):
+            value = _map_texts(value, escape_nul)
+        return super().get_db_prep_value(value, connection, prepared)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        loaded = super().from_db_value(value, expression, connection)  # type: ignore[misc]
+        return _map_texts(loaded, unescape_nul)
+
+
+class EncryptedTextField(_TextField):
+    """Text that is stored encrypted. The attribute holds the stored form, never the plain text.
+
+    Use `seal()` to make a value and `open_secret()` to read one: a row that is dumped, compared
+    or logged shows only ciphertext.
+    """
+
+
+def seal(plain: str) -> str:
+    """Return the stored form of a secret; blank stays blank."""
+    return key_ring().encrypt(plain) if plain else ""
+
+
+def open_secret(stored: str) -> str:
+    """Return the plain text of a stored secret. Raises UndecryptableError."""
+    return key_ring().decrypt(stored) if stored else ""

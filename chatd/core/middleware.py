@@ -1,0 +1,41 @@
+"""HTTP middleware of the core: correlation id and one log line per request.
+
+The line has the path without its query string, because a query may carry a session token.
+"""
+
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+
+from chatd.core.context import bind_correlation, correlation_id
+
+log = structlog.get_logger("chatd.http")
+
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+_QUIET_PREFIXES = ("/static/", "/healthz", "/readyz")
+
+
+class RequestContextMiddleware:
+    """Bind a correlation id (the caller's X-Request-ID when it is sane) and log the outcome."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        bind_correlation(correlation_id=given if _REQUEST_ID.match(given) else "")
+        started = time.perf_counter()
+        response = self._get_response(request)
+        response["X-Request-ID"] = correlation_id()
+        if not request.path.startswith(_QUIET_PREFIXES):
+            log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+        return response

@@ -1,0 +1,58 @@
+"""Database work from asyncio code: a dedicated pool of threads, never the async ORM.
+
+Each call runs on one of `CHATD_DATABASE_THREADS` threads and gives its connection back when it
+is done: on PostgreSQL to Django's pool; on SQLite the thread keeps its own, which costs nothing
+and holds no lock between transactions.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import lru_cache, partial
+from typing import ParamSpec, TypeVar
+
+from django.db import close_old_connections, connections
+
+from config.env import env
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=1)
+def _executor() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(env.database_threads, thread_name_prefix="chatd-db")
+
+
+async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` on a database thread and return its result; exceptions pass through."""
+    call = partial(copy_context().run, partial(_with_connection, function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_executor(), call)
+
+
+def _with_connection(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    close_old_connections()
+    try:
+        return function(*args, **kwargs)
+    finally:
+        give_back_connections()
+
+
+def give_back_connections() -> None:
+    """Return this thread's pooled connections; keep SQLite's open."""
+    for connection in connections.all(initialized_only=True):
+        if connection.vendor != "sqlite" and not connection.in_atomic_block:
+            connection.close()
+
+
+def close_database_threads() -> None:
+    """Close the connections of every database thread (tests, and the end of a process)."""
+    if not _executor.cache_info().currsize:
+        return
+    executor = _executor()
+    _executor.cache_clear()
+    barrier = [executor.submit(connections.close_all) for _ in range(env.database_threads * 2)]
+    for done in barrier:
+        done.result()
+    executor.shutdown(wait=True)

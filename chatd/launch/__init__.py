@@ -1,0 +1,1 @@
+"""Starting the product: first start, the embedded process, or a process per role."""

@@ -1,0 +1,7 @@
+"""App registration: the commands `up` and `web`."""
+
+from django.apps import AppConfig
+
+
+class LaunchConfig(AppConfig):
+    name = "chatd.launch"

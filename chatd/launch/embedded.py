@@ -1,0 +1,72 @@
+"""Everything in one process: web server, turn loop, Celery worker and beat on memory."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from celery import beat
+from celery.worker import WorkController
+from celery.worker import state as worker_state
+
+from chatd.sockets.server import ChatdServer, server_config
+from chatd.turns.runtime import process_runtime, stop_process_runtime
+from config.celery import app
+from config.env import Environment
+
+_JOIN_SECONDS = 5.0
+
+
+class BackgroundWorker:
+    """A Celery worker and beat on threads of this process."""
+
+    def __init__(self, env: Environment) -> None:
+        self._worker: WorkController = app.WorkController(
+            app=app,
+            pool="threads",
+            concurrency=env.turn_slots,
+            queues=["turns", "default"],
+            loglevel=env.log_level,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        self._thread = threading.Thread(
+            target=self._worker.start, name="chatd-celery", daemon=True
+        )
+        self._beat = beat.EmbeddedService(
+            app, thread=True, schedule_filename=str(env.data_dir / "beat-schedule")
+        )
+        self._beat.daemon = True
+
+    def start(self) -> None:
+        process_runtime()
+        self._thread.start()
+        self._beat.start()
+
+    def stop(self) -> None:
+        """Give running turns back, then end worker and beat."""
+        stop_process_runtime()
+        worker_state.should_stop = 0
+        self._beat.stop()
+        self._thread.join(_JOIN_SECONDS)
+
+
+def serve_embedded(
+    env: Environment, *, host: str, port: int, announce: Callable[[], None]
+) -> None:
+    """Serve until a signal comes; running turns are given back before sockets are closed."""
+    worker = BackgroundWorker(env)
+    worker.start()
+    server = ChatdServer(
+        server_config(host=host, port=port), announce=announce, before_close=worker.stop
+    )
+    run_server(server)
+
+
+def run_server(server: ChatdServer) -> None:
+    """Run a server on uvloop; an interrupt from the keyboard is a normal end."""
+    try:
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(server.serve())
+    except KeyboardInterrupt:
+        return

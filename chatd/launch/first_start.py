@@ -1,0 +1,71 @@
+"""What a start makes sure of: a migrated database, an administrator, the demo model."""
+
+import secrets
+from dataclasses import dataclass
+
+from django.core.management import call_command
+from django.db import transaction
+
+from chatd.accounts.actions import create_user, default_organization
+from chatd.accounts.models import SiteRole, User
+from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.models import AIProvider, ModelConfig, ProviderType
+from config.env import Environment
+
+DEMO_PROVIDER = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    """The administrator of a first start. `password` is set only when it was generated now."""
+
+    username: str
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"Administrator({self.username!r})"
+
+
+def migrate() -> None:
+    """Bring the database to this version."""
+    call_command("migrate", interactive=False, verbosity=0)
+
+
+def ensure_administrator(env: Environment) -> Administrator | None:
+    """Create the first administrator; None when there is one already."""
+    default_organization()
+    if any(SiteRole.OWNER in user.rbac_roles for user in User.objects.live()):
+        return None
+    password = env.admin_password or secrets.token_urlsafe(12)
+    user = create_user(
+        username=env.admin_username,
+        email=env.admin_email,
+        password=password,
+        site_roles=[SiteRole.OWNER],
+        check_strength=False,
+    )
+    return Administrator(user.username, "" if env.admin_password else password)
+
+
+@transaction.atomic
+def ensure_demo_model(*, base_url: str, model: str) -> None:
+    """Create the demo provider and model once; later starts only follow its address.
+
+    An administrator who deleted or disabled it keeps it that way.
+    """
+    provider = AIProvider.objects.filter(name=DEMO_PROVIDER).first()
+    if provider is None:
+        provider = save_provider(
+            AIProvider(
+                type=ProviderType.OPENAI_COMPAT,
+                name=DEMO_PROVIDER,
+                display_name="Demo",
+                base_url=base_url,
+            )
+        )
+        save_model_config(
+            ModelConfig(ai_provider=provider, model=model, display_name="Demo model (offline)")
+        )
+    elif provider.base_url != base_url and not provider.deleted:
+        provider.base_url = base_url
+        save_provider(provider)

@@ -1,0 +1,72 @@
+"""`manage.py up`: start the product with one command.
+
+Without REDIS_URL everything runs in this process on SQLite (or DATABASE_URL). With REDIS_URL
+this process supervises one web, one worker and one beat process.
+"""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from chatd.chattest.demo import DEMO_MODEL, serve_demo
+from chatd.core.errors import ChatdError
+from chatd.launch.embedded import serve_embedded
+from chatd.launch.first_start import (
+    Administrator,
+    ensure_administrator,
+    ensure_demo_model,
+    migrate,
+)
+from chatd.launch.lock import DataDirectoryInUseError, data_directory_lock
+from chatd.launch.processes import Supervisor, commands
+from config.env import env
+
+
+class Command(BaseCommand):
+    help = "Start chatd: web, worker and periodic jobs, with an offline demo model."
+    requires_system_checks = ["security"]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on")
+
+    def handle(self, *args: Any, host: str, port: int, **_: Any) -> None:
+        try:
+            with data_directory_lock(env.data_dir):
+                self._start(host, port)
+        except DataDirectoryInUseError as error:
+            raise CommandError(str(error)) from None
+
+    def _start(self, host: str, port: int) -> None:
+        migrate()
+        try:
+            administrator = ensure_administrator(env)
+        except ChatdError as error:
+            raise CommandError(f"The administrator cannot be created: {error.message}") from None
+        demo = serve_demo("127.0.0.1", 0)
+        try:
+            ensure_demo_model(base_url=demo.base_url, model=DEMO_MODEL)
+            self._serve(host, port, administrator)
+        finally:
+            demo.stop()
+
+    def _serve(self, host: str, port: int, administrator: Administrator | None) -> None:
+        def announce() -> None:
+            self._announce(host, port, administrator)
+
+        if env.embedded:
+            serve_embedded(env, host=host, port=port, announce=announce)
+        else:
+            Supervisor(commands(env, host=host, port=port)).run(announce)
+
+    def _announce(self, host: str, port: int, administrator: Administrator | None) -> None:
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+        lines = ["", f"  chatd is ready:  http://{shown}:{port}/", f"  data directory:  {env.data_dir}"]
+        if administrator is not None:
+            lines.append(f"  sign in as:      {administrator.username}")
+            if administrator.password:
+                lines.append(f"  password:        {administrator.password}   (shown only now)")
+        lines += ["  stop with Ctrl-C", ""]
+        self.stdout.write("\n".join(lines))
+        self.stdout.flush()

@@ -1,0 +1,1 @@
+"""The live layer: notifications, the part log, groups; on Redis or inside one process."""

@@ -1,0 +1,25 @@
+"""Waking a worker: a broker message that carries only a chat id.
+
+The message is a hint. A pending chat whose message was lost is found by the sweep, so a broker
+that is down never fails the request that made the chat pending.
+"""
+
+from uuid import UUID
+
+import structlog
+from celery import current_app
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+RUN_TURN_TASK = "chatd.turns.run"
+TURN_QUEUE = "turns"
+
+
+def enqueue_turn(chat_id: UUID) -> None:
+    """Ask some worker to take the pending chat. Never raises for a broker that is away."""
+    try:
+        current_app.send_task(RUN_TURN_TASK, args=[str(chat_id)], queue=TURN_QUEUE)
+    except (OperationalError, RedisError, OSError) as error:
+        log.warning("turn not enqueued", chat_id=str(chat_id), error=str(error))

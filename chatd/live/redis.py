@@ -1,0 +1,199 @@
+"""The live layer on Redis.
+
+Notifications are published under the contract's channel names, for other programs, and to the
+Channels group of the chat, for sockets. The part log is one Redis Stream per episode. An append
+is one round trip: the entry, its expiry and the ring of the group.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import UUID
+
+import redis
+import redis.asyncio
+import structlog
+from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
+
+from chatd.live.backend import PART_LOG_SECONDS, RETIRED_SECONDS, PartLogUnavailableError
+from chatd.live.messages import (
+    CHAT_STREAM_CHANNEL,
+    CONFIG_CHANNEL,
+    CONTROL_CHANNEL,
+    OWNER_CHANNEL,
+    CancelRunner,
+    ChatNotice,
+    ConfigNotice,
+    Episode,
+    Notice,
+    OwnerNotice,
+    PartEntry,
+    chat_group,
+    decode_entry,
+    encode,
+    owner_group,
+)
+from config.env import env
+
+log = structlog.get_logger(__name__)
+
+_FIELD = b"e"
+_CONNECTIONS = 32
+_OPTIONS: dict[str, Any] = {
+    "max_connections": _CONNECTIONS,
+    "timeout": 10,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "health_check_interval": 30,
+}
+
+
+def _stream_key(chat_id: UUID, episode: Episode) -> str:
+    return f"chat:parts:{chat_id}:{episode.key}"
+
+
+class RedisBackend:
+    """Doorbells and the part log across processes.
+
+    The clients wait for a free connection instead of failing when all are in use, because a
+    loop with hundreds of turns easily needs more at once than a pool holds.
+    """
+
+    def __init__(self, url: str = "") -> None:
+        self._url = url or env.redis_url
+        self._sync = redis.Redis(
+            connection_pool=redis.BlockingConnectionPool.from_url(self._url, **_OPTIONS)
+        )
+        self._by_loop: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
+
+    # doorbells
+
+    def publish(self, notices: Sequence[Notice]) -> None:
+        pipeline = self._sync.pipeline(transaction=False)
+        for notice in notices:
+            self._queue_notice(pipeline, notice)
+        try:
+            pipeline.execute()
+        except RedisError as error:
+            log.warning("doorbell lost", error=str(error), notices=len(notices))
+
+    def _queue_notice(self, pipeline: Any, notice: Notice) -> None:
+        match notice:
+            case ChatNotice(chat_id, notification):
+                payload = encode(notification)
+                pipeline.publish(CHAT_STREAM_CHANNEL.format(chat_id=chat_id), payload)
+                self._ring(pipeline, chat_group(chat_id), "live.notification", payload)
+            case OwnerNotice(user_id, payload):
+                pipeline.publish(OWNER_CHANNEL.format(user_id=user_id), payload)
+                self._ring(pipeline, owner_group(user_id), "live.watch", payload)
+            case CancelRunner(runner_id):
+                pipeline.publish(CONTROL_CHANNEL, str(runner_id))
+            case ConfigNotice(kind, entity_id):
+                body = encode({"kind": kind, "entity_id": str(entity_id)})
+                pipeline.publish(CONFIG_CHANNEL, body)
+
+    def _ring(self, pipeline: Any, group: str, kind: str, payload: bytes) -> None:
+        """Queue what `group_send` of the Channels layer would publish."""
+        layer = get_channel_layer()
+        message = layer.serialize({"type": kind, "payload": payload})
+        pipeline.publish(f"{CHANNEL_PREFIX}__group__{group}", message)
+
+    # part log
+
+    async def append(self, chat_id: UUID, entry: PartEntry) -> None:
+        payload, key = encode(entry), _stream_key(chat_id, entry.episode)
+        pipeline = self._client().pipeline(transaction=False)
+        pipeline.xadd(key, {_FIELD: payload})
+        if entry.seq == 1:
+            pipeline.expire(key, PART_LOG_SECONDS)
+        self._ring(pipeline, chat_group(chat_id), "live.parts", payload)
+        await self._execute(pipeline, "part entry lost")
+
+    async def fold(self, chat_id: UUID, entry: PartEntry) -> None:
+        key = _stream_key(chat_id, entry.episode)
+        pipeline = self._client().pipeline(transaction=True)
+        pipeline.delete(key)
+        pipeline.xadd(key, {_FIELD: encode(entry)})
+        pipeline.expire(key, PART_LOG_SECONDS)
+        await self._execute(pipeline, "part log not folded")
+
+    async def _execute(self, pipeline: Any, failure: str) -> None:
+        try:
+            await pipeline.execute()
+        except RedisError as error:
+            log.warning(failure, error=str(error))
+
+    async def read(self, chat_id: UUID, episode: Episode) -> list[PartEntry]:
+        try:
+            rows = await self._client().xrange(_stream_key(chat_id, episode))
+        except RedisError as error:
+            log.warning("part log not read", error=str(error))
+            return []
+        return _entries(rows)
+
+    def read_blocking(self, chat_id: UUID, episode: Episode) -> list[PartEntry]:
+        try:
+            rows = self._sync.xrange(_stream_key(chat_id, episode))
+        except RedisError as error:
+            raise PartLogUnavailableError(str(error)) from error
+        return _entries(rows)
+
+    async def retire(self, chat_id: UUID, episode: Episode) -> None:
+        pipeline = self._client().pipeline(transaction=False)
+        pipeline.expire(_stream_key(chat_id, episode), RETIRED_SECONDS)
+        await self._execute(pipeline, "part log not retired")
+
+    # control
+
+    @asynccontextmanager
+    async def listen_for_cancels(self, on_cancel: Callable[[UUID], None]) -> AsyncIterator[None]:
+        ready = asyncio.Event()
+        task = asyncio.create_task(self._listen(on_cancel, ready))
+        try:
+            await ready.wait()
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            client = self._by_loop.pop(asyncio.get_running_loop(), None)
+            if client is not None:
+                await client.aclose()
+                await client.connection_pool.disconnect()
+
+    async def _listen(self, on_cancel: Callable[[UUID], None], ready: asyncio.Event) -> None:
+        """Follow the control channel; after a lost connection, subscribe again."""
+        while True:
+            try:
+                async with self._client().pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await pubsub.subscribe(CONTROL_CHANNEL)
+                    ready.set()
+                    while True:
+                        message = await pubsub.get_message(timeout=30)
+                        if message is not None:
+                            on_cancel(UUID(message["data"].decode()))
+            except (RedisError, OSError) as error:
+                log.warning("control channel lost", error=str(error))
+                ready.set()  # lost leases are also found when they are renewed
+                await asyncio.sleep(1)
+
+    def ping(self) -> None:
+        self._sync.ping()
+
+    def _client(self) -> redis.asyncio.Redis:
+        """Return the client of the running loop; connections cannot move between loops."""
+        loop = asyncio.get_running_loop()
+        client = self._by_loop.get(loop)
+        if client is None:
+            pool = redis.asyncio.BlockingConnectionPool.from_url(self._url, **_OPTIONS)
+            client = self._by_loop[loop] = redis.asyncio.Redis(connection_pool=pool)
+        return client
+
+
+CHANNEL_PREFIX = "chatd"
+"""Prefix of the Channels layer's keys (`CHANNEL_LAYERS`), which `_ring` writes to."""
+
+
+def _entries(rows: Any) -> list[PartEntry]:
+    return [decode_entry(cast(dict[bytes, bytes], fields)[_FIELD]) for _, fields in rows]

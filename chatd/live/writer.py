@@ -1,0 +1,164 @@
+"""Streaming parts into the log: coalesced, numbered, bounded.
+
+The first delta goes out at once; after that at most one flush per window, carrying whatever came
+meanwhile in one entry, adjacent deltas of one kind joined. `flush()` sends the rest at once.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from chatd.live.backend import LiveBackend
+from chatd.live.messages import Episode, PartEntry, encode
+
+MAX_ENTRIES = 10_000
+MAX_BYTES = 1024 * 1024
+
+_JOINABLE = {"text": "text", "reasoning": "text", "tool-call": "args_delta"}
+
+
+Streamed = tuple[str, dict[str, Any]]
+"""A role and a part as clients see it."""
+
+
+def fold_parts(streamed: Iterable[Streamed]) -> list[Streamed]:
+    """Return the same parts with adjacent deltas of one thing joined, in linear time."""
+    folded: list[Streamed] = []
+    pieces: list[str] = []
+    for role, part in streamed:
+        if folded and _continues(folded[-1], role, part):
+            pieces.append(part[_JOINABLE[part["type"]]])
+            continue
+        _join(folded, pieces)
+        folded.append((role, dict(part)))
+        pieces = []
+    _join(folded, pieces)
+    return folded
+
+
+def _join(folded: list[Streamed], pieces: list[str]) -> None:
+    if folded and pieces:
+        part = folded[-1][1]
+        field = _JOINABLE[part["type"]]
+        part[field] = "".join([part[field], *pieces])
+
+
+def _continues(last: Streamed, role: str, part: dict[str, Any]) -> bool:
+    last_role, last_part = last
+    field = _JOINABLE.get(part["type"])
+    return (
+        field is not None
+        and last_role == role
+        and last_part["type"] == part["type"]
+        and field in last_part
+        and field in part
+        and last_part.get("tool_call_id") == part.get("tool_call_id")
+    )
+
+
+class PartWriter:
+    """Writes the parts of one episode. Used from one event loop; not re-entrant across loops."""
+
+    def __init__(
+        self, backend: LiveBackend, chat_id: UUID, episode: Episode, *, window_seconds: float
+    ) -> None:
+        self._backend = backend
+        self._chat_id = chat_id
+        self._episode = episode
+        self._window = window_seconds
+        self._seq = 0
+        self._waiting: list[Streamed] = []
+        self._all: list[Streamed] = []
+        self._new_entries = 0
+        self._new_bytes = 0
+        self._folded_bytes = 0
+        self._quiet_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+
+    @property
+    def episode(self) -> Episode:
+        return self._episode
+
+    def add(self, role: str, part: dict[str, Any]) -> None:
+        """Queue a part; it is sent now, or with the next flush of the window."""
+        self._waiting.append((role, part))
+        if self._timer is not None or self._flushing is not None:
+            return
+        loop = asyncio.get_running_loop()
+        delay = self._quiet_until - loop.time()
+        if delay <= 0:
+            self._start_flush()
+        else:
+            self._timer = loop.call_later(delay, self._start_flush)
+
+    async def flush(self) -> None:
+        """Send what is waiting and return when it, and all before it, has been sent."""
+        while self._waiting or self._flushing is not None:
+            if self._flushing is None:
+                self._start_flush()
+            flushing = self._flushing
+            if flushing is not None:
+                await asyncio.shield(flushing)
+
+    async def retire(self) -> None:
+        """Flush, then let the log expire: a stored message stands for it."""
+        await self.flush()
+        if self._seq:
+            await self._backend.retire(self._chat_id, self._episode)
+
+    def stop_timer(self) -> None:
+        """Send nothing more on its own: the attempt has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start_flush(self) -> None:
+        self.stop_timer()
+        if not self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        self._quiet_until = loop.time() + self._window
+        self._flushing = loop.create_task(self._send())
+        self._flushing.add_done_callback(self._flushed)
+
+    def _flushed(self, task: asyncio.Task[None]) -> None:
+        self._flushing = None
+        if not task.cancelled():
+            task.exception()  # the backend logs what it cannot send
+        if self._waiting and self._timer is None:
+            loop = asyncio.get_running_loop()
+            delay = max(self._quiet_until - loop.time(), 0)
+            self._timer = loop.call_later(delay, self._start_flush)
+
+    async def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        parts = fold_parts(waiting)
+        self._all.extend(parts)
+        self._seq += 1
+        entry = self._entry(parts)
+        self._new_entries += 1
+        self._new_bytes += _size(entry)
+        await self._backend.append(self._chat_id, entry)
+        # Folding rewrites everything, so the text must have doubled before it is done again.
+        if self._new_entries >= MAX_ENTRIES or self._new_bytes >= max(
+            MAX_BYTES, self._folded_bytes
+        ):
+            await self._fold()
+
+    async def _fold(self) -> None:
+        self._all = fold_parts(self._all)
+        folded = self._entry(self._all, folded=True)
+        self._new_entries, self._new_bytes, self._folded_bytes = 0, 0, _size(folded)
+        await self._backend.fold(self._chat_id, folded)
+
+    def _entry(self, parts: list[Streamed], *, folded: bool = False) -> PartEntry:
+        encoded = [msgspec.Raw(encode({"role": role, "part": part})) for role, part in parts]
+        return PartEntry(episode=self._episode, seq=self._seq, parts=encoded, folded=folded)
+
+
+def _size(entry: PartEntry) -> int:
+    return sum(len(bytes(raw)) for raw in entry.parts)

@@ -1,0 +1,201 @@
+"""The transport: one streaming HTTP call to a provider, as events.
+
+Belongs here: connections, headers, the silence guard, closing early. Does not belong here: the
+meaning of bytes (codecs), retries, which key or model is used.
+"""
+
+import asyncio
+import platform
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
+from functools import cache
+from importlib import metadata
+from typing import TypeVar
+
+import aiohttp
+
+from chatd.llm import openai_chat, providers
+from chatd.llm.errors import (
+    MAX_BODY_BYTES,
+    ErrorKind,
+    LLMError,
+    broken_stream,
+    classify,
+    error_of,
+)
+from chatd.llm.types import Event, Provider, Request
+
+CONNECT_SECONDS = 30.0
+SILENCE_SECONDS = 600.0
+
+_T = TypeVar("_T")
+
+
+def create_session() -> aiohttp.ClientSession:
+    """Return a session fit for many long streams at once; close it when the process ends."""
+    # the default of 100 connections would make the 101st turn wait for another one to end
+    connector = aiohttp.TCPConnector(limit=0)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+async def stream(
+    request: Request,
+    provider: Provider,
+    *,
+    session: aiohttp.ClientSession | None = None,
+    silence_seconds: float = SILENCE_SECONDS,
+) -> AsyncGenerator[Event]:
+    """Call the model and yield events as they arrive; the last one is a `Finish`.
+
+    Without a `session` the call opens and closes its own. No event for `silence_seconds` ends
+    the call. Leaving the iteration early closes the connection.
+
+    Raises: LLMError, and nothing else but cancellation.
+    """
+    body = _encode(request, provider)
+    own = session is None
+    session = session or create_session()
+    try:
+        async with aclosing(_events(session, body, provider, silence_seconds)) as events:
+            async for event in events:
+                yield event
+    finally:
+        if own:
+            await session.close()
+
+
+def _encode(request: Request, provider: Provider) -> bytes:
+    kind = providers.find_kind(provider.kind)
+    if kind and kind.wire is not providers.Wire.OPENAI_CHAT:
+        message = f"{kind.display_name} models cannot be used yet. Choose another provider."
+        raise error_of(ErrorKind.CONFIG, provider, message=message)
+    try:
+        return openai_chat.encode(request, provider)
+    except (TypeError, ValueError) as exc:
+        failure = classify(exc, provider)
+    raise failure
+
+
+async def _events(
+    session: aiohttp.ClientSession, body: bytes, provider: Provider, silence_seconds: float
+) -> AsyncGenerator[Event]:
+    response = await _guarded(_post(session, body, provider), silence_seconds, provider)
+    try:
+        if not 200 <= response.status < 300:
+            raise await _refused(response, silence_seconds, provider)
+        decoder = openai_chat.Decoder(provider)
+        async with aclosing(_decoded(response, decoder, provider, silence_seconds)) as events:
+            async for event in events:
+                yield event
+    finally:
+        # not release(): an answer that is still being written must stop being paid for
+        response.close()
+
+
+async def _post(
+    session: aiohttp.ClientSession, body: bytes, provider: Provider
+) -> aiohttp.ClientResponse:
+    # a session's own total timeout would end long answers; the silence guard is the limit
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+    return await session.post(
+        _url(provider),
+        data=body,
+        headers=_headers(provider),
+        timeout=timeout,
+        allow_redirects=False,  # a key must not follow a provider to another host
+    )
+
+
+async def _decoded(
+    response: aiohttp.ClientResponse,
+    decoder: openai_chat.Decoder,
+    provider: Provider,
+    silence_seconds: float,
+) -> AsyncGenerator[Event]:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + silence_seconds
+    while not decoder.finished:
+        seen = decoder.events_seen
+        try:
+            chunk = await _guarded(response.content.readany(), deadline - clock(), provider)
+        except LLMError as error:
+            if error.kind is not ErrorKind.TIMEOUT:
+                raise
+            chunk = b""
+            if not decoder.answered:
+                raise broken_stream(provider, error.detail) from None
+        for event in decoder.feed(chunk) if chunk else decoder.close():
+            yield event
+        if decoder.failure:
+            raise decoder.failure
+        if decoder.events_seen > seen:
+            # from here, not from the read: time the consumer took is not the provider's silence
+            deadline = clock() + silence_seconds
+
+
+async def _guarded(waiting: Awaitable[_T], seconds: float, provider: Provider) -> _T:
+    """Await for at most `seconds`; every failure becomes an LLMError."""
+    scope = asyncio.timeout(max(0.0, seconds))
+    try:
+        async with scope:
+            return await waiting
+    except TimeoutError as exc:
+        silent = scope.expired()
+        failure = error_of(ErrorKind.STARTUP_TIMEOUT, provider) if silent else None
+        failure = failure or classify(exc, provider)
+    except Exception as exc:  # noqa: BLE001 - the edge to a foreign library
+        failure = classify(exc, provider)
+    # raised outside the handler: chained transport exceptions hold the request headers
+    raise failure
+
+
+async def _refused(
+    response: aiohttp.ClientResponse, seconds: float, provider: Provider
+) -> LLMError:
+    try:
+        body = await _guarded(_read_limited(response), seconds, provider)
+    except LLMError:
+        body = b""
+    return classify((response.status, body, response.headers), provider)
+
+
+async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    while len(body) <= MAX_BODY_BYTES:
+        chunk = await response.content.readany()
+        if not chunk:
+            break
+        body += chunk
+    return bytes(body)
+
+
+def _url(provider: Provider) -> str:
+    kind = providers.find_kind(provider.kind)
+    base = provider.base_url.strip() or (kind.default_base_url if kind else "")
+    return base.rstrip("/") + "/chat/completions"
+
+
+def _headers(provider: Provider) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream",
+        # compressing proxies hold deltas back until a block is full
+        "Accept-Encoding": "identity",
+        "User-Agent": user_agent(),
+        **provider.headers,
+    }
+    if key := provider.api_key.strip():
+        headers["Authorization"] = f"Bearer {key}"
+        if provider.kind == "azure":
+            headers["api-key"] = key
+    return headers
+
+
+@cache
+def user_agent() -> str:
+    """Return `chatd/<version> (<os>/<arch>)`."""
+    try:
+        version = metadata.version("chatd")
+    except metadata.PackageNotFoundError:
+        version = "0"
+    return f"chatd/{version} ({platform.system().lower()}/{platform.machine().lower()})"

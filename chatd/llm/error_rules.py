@@ -1,0 +1,151 @@
+"""The rules behind the error kinds: what texts and statuses mean, and what people are told.
+
+Belongs here: kinds, words to look for, their order, sentences. Does not belong here: exceptions,
+HTTP bodies, providers.
+"""
+
+import re
+from enum import StrEnum
+from typing import assert_never
+
+
+class ErrorKind(StrEnum):
+    GENERIC = "generic"
+    OVERLOADED = "overloaded"
+    RATE_LIMIT = "rate_limit"
+    TIMEOUT = "timeout"
+    STARTUP_TIMEOUT = "startup_timeout"
+    AUTH = "auth"
+    CONFIG = "config"
+    USAGE_LIMIT = "usage_limit"
+    MISSING_KEY = "missing_key"
+    PROVIDER_DISABLED = "provider_disabled"
+
+
+_QUOTA = ("quota", "billing", "insufficient_quota", "payment required")
+_UNAUTHORIZED = ("authentication", "unauthorized", "invalid api key", "invalid_api_key")
+_RATE_LIMIT = ("rate limit", "rate_limit", "rate-limit", "ratelimit", "too many requests")
+_UNAVAILABLE_STATUS = frozenset({408, 502, 503, 504})
+_UNAVAILABLE = (
+    "deadline exceeded",
+    "timeout",
+    "timed out",
+    "unavailable",
+    "connection reset",
+    "connection refused",
+    "broken pipe",
+    "bad gateway",
+    "client conn",
+    "goaway",
+    "http2: stream closed",
+    "use of closed network connection",
+    "no_error; received from peer",
+    "internal_error; received from peer",
+    "refused_stream; received from peer",
+    "cancel; received from peer",
+    "enhance_your_calm; received from peer",
+)
+_SERVER_ERROR = ("server error", "server_error")
+_CONFIG = (
+    "invalid model",
+    "model not found",
+    "model_not_found",
+    "unsupported model",
+    "context length exceeded",
+    "context_length_exceeded",
+    "context_exceeded",
+    "maximum context length",
+    "malformed config",
+)
+_END_OF_FILE = re.compile(r"\beof\b")  # not the end of "typeof"
+_LABELLED_STATUS = re.compile(r"\b(?:status(?: code)?|http)[ :=]{0,2}([1-5]\d\d)\b", re.IGNORECASE)
+_BARE_STATUS = re.compile(
+    r"(?<![:\w.])(?<!stream id )(401|403|408|429|500|502|503|504|529)(?![\w.]\w)\b",
+    re.IGNORECASE,
+)
+
+
+def kind_of(text: str, status: int) -> tuple[ErrorKind, bool]:
+    """Return kind and whether retrying can help; the order of the rules is the contract."""
+    config = has(text, _CONFIG)
+    if status == 529 or "overloaded" in text:
+        return ErrorKind.OVERLOADED, True
+    if has(text, _QUOTA):
+        return ErrorKind.USAGE_LIMIT, False
+    if status == 401 or has(text, _UNAUTHORIZED):
+        return ErrorKind.AUTH, False
+    if not config and (status == 403 or "forbidden" in text):
+        return ErrorKind.AUTH, False
+    if not config and (status == 429 or has(text, _RATE_LIMIT)):
+        return ErrorKind.RATE_LIMIT, True
+    if "provider_disabled" in text:
+        return ErrorKind.PROVIDER_DISABLED, False
+    if not config and _is_unavailable(text, status):
+        return ErrorKind.TIMEOUT, True
+    if config:
+        return ErrorKind.CONFIG, False
+    if status == 500 or has(text, _SERVER_ERROR):
+        return ErrorKind.GENERIC, True
+    return ErrorKind.GENERIC, False
+
+
+def sentences(kind: ErrorKind, name: str, *, by_provider: bool) -> tuple[str, str]:
+    """Return the full sentence of a kind and its short form without advice.
+
+    `by_provider` says that a generic error is known to come from the provider.
+    """
+    start = capitalised(name)
+    match kind:
+        case ErrorKind.OVERLOADED:
+            short, advice = f"{start} is temporarily overloaded.", ""
+        case ErrorKind.RATE_LIMIT:
+            short, advice = f"{start} is rate limiting requests.", ""
+        case ErrorKind.TIMEOUT:
+            short, advice = f"{start} is temporarily unavailable.", ""
+        case ErrorKind.STARTUP_TIMEOUT:
+            short, advice = f"{start} did not start responding in time.", ""
+        case ErrorKind.AUTH:
+            short = f"Authentication with {name} failed."
+            advice = "Check the API key and permissions."
+        case ErrorKind.CONFIG:
+            short = f"{start} rejected the model configuration."
+            advice = "Check the selected model and provider settings."
+        case ErrorKind.USAGE_LIMIT:
+            short = f"The usage quota for {name} has been exceeded."
+            advice = "Check the billing and quota settings for the provider account."
+        case ErrorKind.MISSING_KEY:
+            short = "This conversation was started with an API key that is no longer available."
+            advice = "Send your message again to continue."
+        case ErrorKind.PROVIDER_DISABLED:
+            short = f"The {name} provider has been disabled."
+            advice = "Contact your administrator."
+        case ErrorKind.GENERIC:
+            unexpected = f"{start} returned an unexpected error."
+            short, advice = (
+                unexpected if by_provider else "The chat request failed unexpectedly.",
+                "",
+            )
+        case _:
+            assert_never(kind)
+    return f"{short} {advice}".strip(), short
+
+
+def capitalised(name: str) -> str:
+    """Return the name as a sentence begins with it; brand names stay as they are."""
+    return name[:1].upper() + name[1:] if name == "the AI provider" else name
+
+
+def has(text: str, needles: tuple[str, ...]) -> bool:
+    """Tell whether one of the needles stands in `text`."""
+    return any(needle in text for needle in needles)
+
+
+def _is_unavailable(text: str, status: int) -> bool:
+    by_text = has(text, _UNAVAILABLE) or _END_OF_FILE.search(text) is not None
+    return by_text or status in _UNAVAILABLE_STATUS
+
+
+def status_in(text: str) -> int:
+    """Return the HTTP status a text speaks of, or 0."""
+    found = _LABELLED_STATUS.search(text) or _BARE_STATUS.search(text)
+    return int(found[1]) if found else 0

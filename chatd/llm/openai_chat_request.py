@@ -1,0 +1,172 @@
+"""Requests of the OpenAI chat/completions wire: neutral values to the JSON body.
+
+Belongs here: message and tool shapes, parameter names, what reasoning models do not accept.
+Does not belong here: HTTP headers, reading answers.
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, assert_never
+
+import orjson
+
+from chatd.llm import providers
+from chatd.llm.types import (
+    AssistantMessage,
+    FileBlock,
+    Message,
+    Provider,
+    Request,
+    SystemMessage,
+    TextBlock,
+    ToolCallBlock,
+    ToolMessage,
+    ToolSpec,
+    UserMessage,
+)
+
+_EFFORTS = frozenset({"minimal", "low", "medium", "high", "xhigh"})
+_EFFORT_KINDS = frozenset({"openai", "azure", "openai-compat"})
+_REASONING_STARTS = ("o1", "o3", "o4", "oss")
+_REASONING_PARTS = ("-o1", "-o3", "-o4", "-oss", "gpt-5")
+_WITHOUT_SYSTEM = ("o1-mini", "o1-preview")
+_UNSAFE_ID = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def encode(request: Request, provider: Provider) -> bytes:
+    """Return the JSON body of a streaming chat/completions call.
+
+    Raises: TypeError when a tool schema or an option holds values JSON cannot carry.
+    """
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [wire for message in request.messages for wire in _message(message, request)],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+    body.update(_parameters(request))
+    body.update(_options(request.provider_options, provider))
+    return orjson.dumps(body)
+
+
+def is_reasoning_model(model: str) -> bool:
+    """Tell whether the model takes `max_completion_tokens` and no sampling parameters."""
+    return model.startswith(_REASONING_STARTS) or any(part in model for part in _REASONING_PARTS)
+
+
+def safe_call_id(call_id: str) -> str:
+    """Return the id with every character outside `[A-Za-z0-9_-]` replaced by an underscore."""
+    return _UNSAFE_ID.sub("_", call_id)
+
+
+def _parameters(request: Request) -> dict[str, Any]:
+    wanted: dict[str, float | None]
+    if is_reasoning_model(request.model):
+        wanted = {"max_completion_tokens": request.max_output_tokens}
+    else:
+        wanted = {
+            "max_tokens": request.max_output_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "presence_penalty": request.presence_penalty,
+            "frequency_penalty": request.frequency_penalty,
+        }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _options(options: Mapping[str, Any], provider: Provider) -> dict[str, str]:
+    kind = providers.find_kind(provider.kind)
+    section = options.get(kind.options_key) if kind else None
+    chosen = section if isinstance(section, Mapping) else options
+    wire: dict[str, str] = {}
+    user, effort = chosen.get("user"), chosen.get("reasoning_effort")
+    if isinstance(user, str) and user.strip():
+        wire["user"] = user.strip()
+    if isinstance(effort, str) and kind and kind.name in _EFFORT_KINDS:
+        effort = effort.strip().lower()
+        if effort in _EFFORTS:
+            wire["reasoning_effort"] = effort
+    return wire
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+        "strict": False,
+    }
+    return {"type": "function", "function": function}
+
+
+def _message(message: Message, request: Request) -> Iterator[dict[str, Any]]:
+    match message:
+        case SystemMessage():
+            if not request.model.startswith(_WITHOUT_SYSTEM):
+                yield {"role": "system", "content": message.text}
+        case UserMessage():
+            if content := _user_content(message):
+                yield {"role": "user", "content": content}
+        case AssistantMessage():
+            if wire := _assistant(message):
+                yield wire
+        case ToolMessage():
+            for result in message.results:
+                yield {
+                    "role": "tool",
+                    "tool_call_id": safe_call_id(result.call_id),
+                    "content": result.output,
+                }
+        case _:
+            assert_never(message)
+
+
+def _user_content(message: UserMessage) -> str | list[dict[str, Any]]:
+    """Return plain text if there is only text: many compatible servers accept nothing else."""
+    parts: list[dict[str, Any]] = []
+    for block in message.blocks:
+        part = _file_part(block) if isinstance(block, FileBlock) else _text_part(block)
+        if part:
+            parts.append(part)
+    if all(part["type"] == "text" for part in parts):
+        return "\n\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _text_part(block: TextBlock) -> dict[str, Any] | None:
+    return {"type": "text", "text": block.text} if block.text else None
+
+
+def _file_part(block: FileBlock) -> dict[str, Any] | None:
+    media_type = block.media_type.partition(";")[0].strip().lower()
+    is_pdf = media_type == "application/pdf"
+    if not block.data or not (is_pdf or media_type.startswith("image/")):
+        return None
+    url = f"data:{media_type};base64,{base64.b64encode(block.data).decode()}"
+    if is_pdf:
+        file = {"filename": block.name or "attachment.pdf", "file_data": url}
+        return {"type": "file", "file": file}
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _assistant(message: AssistantMessage) -> dict[str, Any] | None:
+    text = "".join(block.text for block in message.blocks if isinstance(block, TextBlock))
+    calls = [
+        _call(block)
+        for block in message.blocks
+        if isinstance(block, ToolCallBlock) and not block.provider_executed
+    ]
+    if not text and not calls:
+        return None
+    wire: dict[str, Any] = {"role": "assistant", "content": text or None}
+    if calls:
+        wire["tool_calls"] = calls
+    return wire
+
+
+def _call(block: ToolCallBlock) -> dict[str, Any]:
+    function = {"name": block.name, "arguments": block.arguments or "{}"}
+    return {"id": safe_call_id(block.id), "type": "function", "function": function}

@@ -1,0 +1,1 @@
+"""Model providers, their keys, and model configurations."""

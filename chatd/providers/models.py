@@ -1,0 +1,124 @@
+"""Providers, their central keys and model configs. Changes go through `actions` and the admin."""
+
+import uuid
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from chatd.core.clock import now
+from chatd.core.fields import EncryptedTextField
+
+
+class ProviderType(models.TextChoices):
+    """Kinds of provider, in the fixed order in which they are listed everywhere."""
+
+    ANTHROPIC = "anthropic", "Anthropic"
+    AZURE = "azure", "Azure OpenAI"
+    BEDROCK = "bedrock", "AWS Bedrock"
+    GOOGLE = "google", "Google"
+    OPENAI = "openai", "OpenAI"
+    OPENAI_COMPAT = "openai-compat", "OpenAI Compatible"
+    OPENROUTER = "openrouter", "OpenRouter"
+    VERCEL = "vercel", "Vercel AI Gateway"
+    COPILOT = "copilot", "Copilot"
+
+
+class AIProvider(models.Model):
+    """An endpoint that serves models. Deleting is soft: model configs keep referring to it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    type = models.CharField(max_length=32, choices=ProviderType.choices)
+    name = models.CharField(
+        max_length=64,
+        validators=[
+            RegexValidator(
+                r"^[a-z0-9]+(-[a-z0-9]+)*$",
+                "Use lower-case letters, digits and single dashes, e.g. team-openai.",
+            )
+        ],
+    )
+    display_name = models.CharField(max_length=128, blank=True, default="")
+    enabled = models.BooleanField(default=True)
+    deleted = models.BooleanField(default=False)
+    base_url = models.URLField(max_length=512)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        verbose_name = "AI provider"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"], condition=Q(deleted=False), name="provider_name_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.display_name or self.name
+
+
+class AIProviderKey(models.Model):
+    """A central key of a provider, encrypted. The oldest one is used."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    provider = models.ForeignKey(AIProvider, on_delete=models.CASCADE, related_name="keys")
+    api_key = EncryptedTextField()
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        verbose_name = "provider key"
+        ordering = ["created_at", "id"]
+
+    def __str__(self) -> str:
+        return f"key of {self.provider_id}"
+
+
+class ModelConfig(models.Model):
+    """A model that chats can use, with its options and prices. At most one is the default."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    ai_provider = models.ForeignKey(
+        AIProvider, on_delete=models.PROTECT, related_name="model_configs", null=True
+    )
+    provider = models.CharField(max_length=32, choices=ProviderType.choices, editable=False)
+    model = models.CharField(max_length=256)
+    display_name = models.CharField(max_length=128, blank=True, default="")
+    enabled = models.BooleanField(default=True)
+    is_default = models.BooleanField(default=False)
+    deleted = models.BooleanField(default=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    context_limit = models.BigIntegerField(default=128_000)
+    compression_threshold = models.IntegerField(default=70)
+    options = models.JSONField(default=dict, blank=True)
+    created_by = models.UUIDField(null=True, blank=True, editable=False)
+    updated_by = models.UUIDField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        verbose_name = "model config"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=Q(is_default=True, deleted=False),
+                name="model_config_single_default",
+            ),
+            models.CheckConstraint(
+                condition=Q(context_limit__gt=0), name="model_config_context_limit_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(compression_threshold__gte=0, compression_threshold__lte=100),
+                name="model_config_threshold_percent",
+            ),
+            models.CheckConstraint(
+                condition=Q(deleted=True) | Q(ai_provider__isnull=False),
+                name="model_config_has_provider",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["provider", "model"], name="model_config_by_model"),
+        ]
+
+    def __str__(self) -> str:
+        return self.display_name or self.model

@@ -1,0 +1,1 @@
+"""WebSocket consumers: the stream of one chat, and the watch of one's own chats."""

@@ -1,0 +1,154 @@
+"""The base of all one-way sockets: refuse before the upgrade, then only send.
+
+Messages of the live layer go at once into a bounded inbox, so that a slow client never fills the
+channel layer; a pump task works the inbox and sends. When the inbox overflows it is emptied and
+the consumer resynchronises from the database instead.
+"""
+
+import asyncio
+from abc import abstractmethod
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
+from django.db import DatabaseError
+
+from chatd.api.errors import as_chatd_error
+from chatd.api.rendering import ContractJSONRenderer
+from chatd.chats.actions import Actor
+from chatd.core.context import bind_correlation
+from chatd.core.errors import ChatdError
+from chatd.core.threads import in_database_thread
+from chatd.sockets import registry
+from chatd.sockets.handshake import authenticate_scope
+
+log = structlog.get_logger(__name__)
+
+INBOX_LIMIT = 2000
+
+NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL = 1000, 1001, 1008, 1011
+
+
+class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
+    """A socket that sends and never listens. Subclasses join groups and yield frames."""
+
+    actor: Actor
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._inbox: deque[Any] = deque()
+        self._overflowed = False
+        self._arrived = asyncio.Event()
+        self._pump_task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    # what subclasses do
+
+    @abstractmethod
+    async def subscribe(self) -> list[str]:
+        """Check rights and return the groups to follow. Raises ChatdError."""
+
+    @abstractmethod
+    def opening(self) -> AsyncIterator[str]:
+        """Yield the first frames."""
+
+    @abstractmethod
+    def frames_for(self, items: list[Any], *, resync: bool) -> AsyncIterator[str]:
+        """Yield frames for what arrived; `resync` when something was dropped."""
+
+    async def left(self) -> None:
+        """Do what is due when the socket has ended."""
+
+    # ASGI
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        bind_correlation(socket=type(self).__name__)
+        try:
+            self.actor = await in_database_thread(authenticate_scope, self.scope)
+            self.groups = await self.subscribe()
+            for group in self.groups:
+                await self.channel_layer.group_add(group, self.channel_name)
+            await self.prepare()
+        except (ChatdError, DatabaseError, OSError) as error:
+            await self._leave_groups()
+            await self._refuse(as_chatd_error(error))
+            raise StopConsumer from None
+        await self.send({"type": "websocket.accept"})
+        registry.add(self)
+        self._pump_task = asyncio.create_task(self._pump())
+
+    async def prepare(self) -> None:
+        """Read what must not fail after the upgrade, once the groups are joined."""
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        await self.close(POLICY_VIOLATION, "this socket is one-way")
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        self._closed = True
+        registry.discard(self)
+        if self._pump_task is not None:
+            self._pump_task.cancel()
+            await asyncio.gather(self._pump_task, return_exceptions=True)
+        await self._leave_groups()
+        await self.left()
+        raise StopConsumer
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame once; the client's disconnect ends the consumer."""
+        if not self._closed:
+            self._closed = True
+            await self.send({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def _refuse(self, error: ChatdError) -> None:
+        body = ContractJSONRenderer().render(error.body())
+        headers = [(b"content-type", b"application/json; charset=utf-8")]
+        await self.send(
+            {
+                "type": "websocket.http.response.start",
+                "status": error.http_status,
+                "headers": headers,
+            }
+        )
+        await self.send({"type": "websocket.http.response.body", "body": body})
+
+    async def _leave_groups(self) -> None:
+        for group in getattr(self, "groups", ()):
+            await self.channel_layer.group_discard(group, self.channel_name)
+
+    # the pump
+
+    def deliver(self, item: Any) -> None:
+        """Queue an item for the pump; never blocks."""
+        if len(self._inbox) >= INBOX_LIMIT:
+            self._inbox.clear()
+            self._overflowed = True
+        else:
+            self._inbox.append(item)
+        self._arrived.set()
+
+    def request_resync(self) -> None:
+        """Have the pump compare with the database: a doorbell may have been lost."""
+        self._overflowed = True
+        self._arrived.set()
+
+    async def _pump(self) -> None:
+        try:
+            async for frame in self.opening():
+                await self._send_frame(frame)
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                items, self._inbox = list(self._inbox), deque()
+                resync, self._overflowed = self._overflowed, False
+                async for frame in self.frames_for(items, resync=resync):
+                    await self._send_frame(frame)
+        except Exception:
+            log.exception("socket failed")
+            await self.close(INTERNAL, "internal error")
+
+    async def _send_frame(self, frame: str) -> None:
+        if not self._closed:
+            await self.send({"type": "websocket.send", "text": frame})

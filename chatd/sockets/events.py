@@ -1,0 +1,71 @@
+"""Stream events as encoded JSON, and frames made of them.
+
+A frame is a JSON array of 1 to 256 events and a newline; it stays well below the 4 MiB that
+clients read at most.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import orjson
+
+MAX_FRAME_EVENTS = 256
+MAX_FRAME_BYTES = 1024 * 1024
+
+
+class EventEncoder:
+    """Encodes the events of one chat."""
+
+    def __init__(self, chat_id: UUID) -> None:
+        self._chat_id = str(chat_id)
+        self._part_head = (
+            b'{"type":"message_part","chat_id":"' + self._chat_id.encode() + b'","message_part":'
+        )
+
+    def _event(self, kind: str, **payload: Any) -> bytes:
+        return orjson.dumps({"type": kind, "chat_id": self._chat_id, **payload})
+
+    def status(self, status: str) -> bytes:
+        return self._event("status", status={"status": status})
+
+    def message(self, body: dict[str, Any]) -> bytes:
+        return self._event("message", message=body)
+
+    def part(self, raw: msgspec.Raw) -> bytes:
+        """`raw` is `{role, part}`, encoded by the worker that streamed it."""
+        return self._part_head + bytes(raw) + b"}"
+
+    def queue(self, bodies: list[dict[str, Any]]) -> bytes:
+        """The whole queue; the field is absent when it is empty."""
+        if not bodies:
+            return self._event("queue_update")
+        return self._event("queue_update", queued_messages=bodies)
+
+    def retry(self, payload: dict[str, Any]) -> bytes:
+        return self._event("retry", retry=payload)
+
+    def error(self, body: dict[str, Any]) -> bytes:
+        return self._event("error", error=body)
+
+    def action_required(self, calls: list[dict[str, Any]]) -> bytes:
+        return self._event("action_required", action_required={"tool_calls": calls})
+
+
+def frames(events: Iterable[bytes]) -> Iterator[str]:
+    """Return frames for events, in order, split by count and by size."""
+    batch: list[bytes] = []
+    size = 0
+    for event in events:
+        if batch and (len(batch) == MAX_FRAME_EVENTS or size + len(event) > MAX_FRAME_BYTES):
+            yield _frame(batch)
+            batch, size = [], 0
+        batch.append(event)
+        size += len(event) + 1
+    if batch:
+        yield _frame(batch)
+
+
+def _frame(batch: list[bytes]) -> str:
+    return (b"[" + b",".join(batch) + b"]\n").decode()

@@ -1,0 +1,81 @@
+"""What can refuse a socket, before it is upgraded: origin and credentials."""
+
+from http.cookies import CookieError, SimpleCookie
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest
+
+from chatd.accounts.models import User
+from chatd.api.authentication import (
+    ACCESS_QUERY,
+    COOKIE,
+    HEADER,
+    QUERY,
+    Credentials,
+    authenticate,
+)
+from chatd.chats.actions import Actor
+from chatd.core.errors import forbidden
+
+Scope = dict[str, Any]
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers by lower-case name; of a repeated one, the first."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return found
+
+
+def query_of(scope: Scope) -> dict[str, str]:
+    """Return the query parameters; of a repeated one, the first."""
+    parsed = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return {name: values[0] for name, values in parsed.items()}
+
+
+def check_origin(headers: dict[str, str]) -> None:
+    """Refuse a browser that was sent by another site. Programs send no Origin."""
+    origin = headers.get("origin", "")
+    if not origin:
+        return
+    same_host = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    if not same_host and origin not in settings.CSRF_TRUSTED_ORIGINS:
+        raise forbidden(detail="The Origin of the request is not this server.")
+
+
+def authenticate_scope(scope: Scope) -> Actor:
+    """Return who opens the socket. Raises ChatdError 401 or 403."""
+    headers, query = headers_of(scope), query_of(scope)
+    check_origin(headers)
+    cookies = _cookies(headers.get("cookie", ""))
+    credentials = Credentials(
+        cookies={COOKIE: cookies.get(COOKIE, "")},
+        query={name: query[name] for name in (QUERY, ACCESS_QUERY) if name in query},
+        headers={
+            name: headers[name] for name in (HEADER.lower(), "authorization") if name in headers
+        },
+    )
+    return authenticate(credentials, None if credentials.token else _session_user(cookies))
+
+
+def _cookies(header: str) -> dict[str, str]:
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
+    except CookieError:
+        return {}
+
+
+def _session_user(cookies: dict[str, str]) -> User | None:
+    """Return the person signed in to the pages."""
+    key = cookies.get(settings.SESSION_COOKIE_NAME)
+    if not key:
+        return None
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    user = get_user(request)
+    return user if isinstance(user, User) else None

@@ -1,0 +1,71 @@
+"""The open sockets of this process: for closing them at shutdown and for healing.
+
+Healing: every few seconds one query compares the versions of all followed chats. A feed that was
+behind in two rounds has lost a doorbell and is told to resynchronise.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+
+from chatd.chats.models import Chat
+from chatd.core.threads import in_database_thread
+from config.env import env
+
+if TYPE_CHECKING:
+    from chatd.sockets.consumer import OneWaySocket
+
+log = structlog.get_logger(__name__)
+
+_open: set["OneWaySocket"] = set()
+_healer: asyncio.Task[None] | None = None
+
+_MAX_IDS = 500
+
+
+def add(socket: "OneWaySocket") -> None:
+    """Register an accepted socket; the first one starts the healer of its loop."""
+    global _healer
+    _open.add(socket)
+    if _healer is None or _healer.done():
+        _healer = asyncio.get_running_loop().create_task(_heal())
+
+
+def discard(socket: "OneWaySocket") -> None:
+    _open.discard(socket)
+
+
+async def close_all(code: int, reason: str) -> None:
+    """Close every open socket with a close frame (shutdown)."""
+    await asyncio.gather(*(socket.close(code, reason) for socket in list(_open)))
+
+
+async def _heal() -> None:
+    """Compare versions until no socket is open."""
+    seen: dict[UUID, int] = {}
+    while _open:
+        await asyncio.sleep(env.heal_seconds)
+        feeds: list[Any] = [socket for socket in _open if getattr(socket, "feed", None)]
+        if not feeds:
+            continue
+        try:
+            current = await in_database_thread(
+                _versions, list({socket.feed.chat_id for socket in feeds})
+            )
+        except Exception:
+            log.exception("healing round failed")
+            continue
+        for socket in feeds:
+            if socket.feed.version < seen.get(socket.feed.chat_id, 0):
+                socket.request_resync()
+        seen = current
+
+
+def _versions(chat_ids: list[UUID]) -> dict[UUID, int]:
+    versions: dict[UUID, int] = {}
+    for start in range(0, len(chat_ids), _MAX_IDS):
+        rows = Chat.objects.filter(pk__in=chat_ids[start : start + _MAX_IDS])
+        versions.update(rows.values_list("pk", "snapshot_version"))
+    return versions

@@ -1,0 +1,30 @@
+"""Routes of the sockets. An unknown one is refused as a normal HTTP answer."""
+
+from typing import Any
+
+from channels.routing import URLRouter
+from django.urls import re_path
+
+from chatd.api.rendering import ContractJSONRenderer
+from chatd.sockets.stream import StreamConsumer
+from chatd.sockets.watch import WatchConsumer
+
+
+async def _not_found(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await receive()
+    headers = [(b"content-type", b"application/json; charset=utf-8")]
+    start = {"type": "websocket.http.response.start", "status": 404, "headers": headers}
+    await send(start)
+    body = ContractJSONRenderer().render({"message": "Route not found."})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+websocket_application = URLRouter(
+    [
+        re_path(r"^api/experimental/chats/watch/?$", WatchConsumer.as_asgi()),
+        re_path(
+            r"^api/experimental/chats/(?P<chat>[^/]+)/stream/?$", StreamConsumer.as_asgi()
+        ),
+        re_path(r"", _not_found),
+    ]
+)

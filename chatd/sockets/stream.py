@@ -1,0 +1,105 @@
+"""`/chats/{chat}/stream`: everything that happens in one chat."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from chatd.api.parsing import path_uuid
+from chatd.chats.actions import mark_read
+from chatd.chats.models import Chat
+from chatd.chats.selectors import get_chat_for
+from chatd.core.errors import bad_request
+from chatd.core.threads import in_database_thread
+from chatd.live.backend import live_backend
+from chatd.live.messages import (
+    Notification,
+    PartEntry,
+    chat_group,
+    decode_entry,
+    decode_notification,
+)
+from chatd.sockets.consumer import NORMAL, OneWaySocket
+from chatd.sockets.events import frames
+from chatd.sockets.feed import ChatGoneError, StreamFeed
+from chatd.sockets.handshake import query_of
+
+_INT64 = range(-(2**63), 2**63)
+
+
+class StreamConsumer(OneWaySocket):
+    """Sends a snapshot, then every change. Ends when the client speaks or leaves."""
+
+    feed: StreamFeed | None = None
+    chat: Chat
+
+    async def subscribe(self) -> list[str]:
+        chat_id = path_uuid(self.scope["url_route"]["kwargs"]["chat"])
+        self.chat = await in_database_thread(get_chat_for, self.actor.user, chat_id)
+        self._after_id = _after_id(query_of(self.scope).get("after_id", ""))
+        return [chat_group(chat_id)]
+
+    async def prepare(self) -> None:
+        """The groups are joined: from here on nothing is missed."""
+        feed = StreamFeed(self.chat.pk, self._after_id, live_backend())
+        self._snapshot = feed.snapshot()
+        self._head = await anext(self._snapshot)
+        self.feed = feed
+        await in_database_thread(mark_read, self.actor, self.chat)
+
+    async def opening(self) -> AsyncIterator[str]:
+        for frame in frames(self._head):
+            yield frame
+        async for batch in self._snapshot:
+            for frame in frames(batch):
+                yield frame
+
+    async def frames_for(self, items: list[Any], *, resync: bool) -> AsyncIterator[str]:
+        pending: list[bytes] = []
+        try:
+            async for batch in self._events(items, resync=resync):
+                pending += batch
+                if len(pending) >= 64:
+                    for frame in frames(pending):
+                        yield frame
+                    pending = []
+        except ChatGoneError:
+            await self.close(NORMAL, "chat deleted")
+            return
+        for frame in frames(pending):
+            yield frame
+
+    async def _events(self, items: list[Any], *, resync: bool) -> AsyncIterator[list[bytes]]:
+        assert self.feed is not None
+        for item in items:
+            match item:
+                case Notification():
+                    batches = self.feed.on_notification(item)
+                case PartEntry():
+                    batches = self.feed.on_parts(item)
+                case _:
+                    raise TypeError(f"unexpected item {item!r}")
+            async for batch in batches:
+                yield batch
+        if resync:
+            async for batch in self.feed.catch_up():
+                yield batch
+
+    async def live_notification(self, message: dict[str, Any]) -> None:
+        self.deliver(decode_notification(message["payload"]))
+
+    async def live_parts(self, message: dict[str, Any]) -> None:
+        self.deliver(decode_entry(message["payload"]))
+
+    async def left(self) -> None:
+        await in_database_thread(mark_read, self.actor, self.chat)
+
+
+def _after_id(raw: str) -> int:
+    if not raw:
+        return 0
+    digits = raw[1:] if raw[0] in "+-" else raw
+    if not (digits.isascii() and digits.isdigit()) or int(raw) not in _INT64:
+        raise bad_request(
+            "Invalid after_id parameter.",
+            detail=f'strconv.ParseInt: parsing "{raw}": invalid syntax',
+        )
+    return int(raw)

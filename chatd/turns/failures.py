@@ -1,0 +1,66 @@
+"""Failures of a turn as the ChatError that is stored and shown, and as retry notices."""
+
+from datetime import timedelta
+from typing import Any
+
+from chatd.core.clock import now, rfc3339
+from chatd.llm.errors import LLMError
+from chatd.providers.selectors import Unusable, UnusableModelError
+
+UNEXPECTED = {
+    "message": "The chat request failed unexpectedly.",
+    "kind": "generic",
+    "retryable": False,
+}
+
+
+def error_of_call(error: LLMError) -> dict[str, Any]:
+    """Return the ChatError of a model call that will not be tried again."""
+    stored: dict[str, Any] = {
+        "message": error.message,
+        "kind": str(error.kind),
+        "retryable": error.retryable,
+    }
+    optional = {
+        "detail": error.detail,
+        "provider": error.provider,
+        "status_code": error.status_code,
+    }
+    stored.update({key: value for key, value in optional.items() if value})
+    return stored
+
+
+def retry_notice(error: LLMError, *, attempt: int, delay_seconds: float) -> dict[str, Any]:
+    """Return the payload of a `retry` event; `attempt` counts from 1."""
+    notice: dict[str, Any] = {
+        "attempt": attempt,
+        "delay_ms": int(delay_seconds * 1000),
+        "error": error.retry_message,
+        "kind": str(error.kind),
+        "retrying_at": rfc3339(now() + timedelta(seconds=delay_seconds)),
+    }
+    optional = {"provider": error.provider, "status_code": error.status_code}
+    notice.update({key: value for key, value in optional.items() if value})
+    return notice
+
+
+def error_of_setup(error: UnusableModelError) -> dict[str, Any]:
+    """Return the ChatError of a turn whose model cannot be called; no request was made."""
+    provider = error.provider or "AI"
+    match error.reason:
+        case Unusable.PROVIDER_DISABLED:
+            kind = "provider_disabled"
+            message = f"The {provider} provider has been disabled. Contact your administrator."
+        case Unusable.KEY_UNREADABLE:
+            kind = "missing_key"
+            message = (
+                f"The key of the {provider} provider cannot be read."
+                " An administrator must enter it again."
+            )
+        case Unusable.MODEL_DISABLED:
+            kind = "config"
+            message = "The model of this chat has been disabled. Choose another one and send again."
+        case Unusable.NO_MODEL:
+            kind = "config"
+            message = "No model is configured. Contact your administrator."
+    return {"message": message, "kind": kind, "retryable": False}

@@ -1,0 +1,151 @@
+"""Stored messages as a model request: order, conversion, repair of calls without results."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from chatd.chats.content import reference_text
+from chatd.chats.models import ChatMessage, Role
+from chatd.llm.types import (
+    AssistantMessage,
+    Message,
+    ReasoningBlock,
+    SystemMessage,
+    TextBlock,
+    ToolCallBlock,
+    ToolMessage,
+    ToolResultBlock,
+    ToolSpec,
+    UserMessage,
+)
+
+MISSING_RESULT = "tool call was interrupted and did not receive a result"
+
+
+def prompt_from(rows: Iterable[ChatMessage]) -> tuple[Message, ...]:
+    """Return the request messages for stored rows, oldest first, with every call answered."""
+    return tuple(_repaired([message for row in rows for message in _converted(row)]))
+
+
+def _converted(row: ChatMessage) -> list[Message]:
+    content: list[dict[str, Any]] = row.content or []
+    match row.role:
+        case Role.SYSTEM:
+            text = str(content[0].get("text", "")) if content else ""
+            return [SystemMessage(text=text)] if text else []
+        case Role.USER:
+            blocks = tuple(TextBlock(text=text) for text in _user_texts(content))
+            return [UserMessage(blocks=blocks)] if blocks else []
+        case Role.ASSISTANT:
+            return _assistant(content)
+        case _:
+            results = tuple(_result(part) for part in content if part["type"] == "tool-result")
+            return [ToolMessage(results=results)] if results else []
+
+
+def _user_texts(content: Sequence[dict[str, Any]]) -> list[str]:
+    texts = []
+    for part in content:
+        if part["type"] == "text" and part["text"].strip():
+            texts.append(str(part["text"]))
+        elif part["type"] == "file-reference":
+            texts.append(reference_text(part))
+    return texts
+
+
+def _assistant(content: Sequence[dict[str, Any]]) -> list[Message]:
+    blocks: list[TextBlock | ReasoningBlock | ToolCallBlock] = []
+    for part in content:
+        match part["type"]:
+            case "text" if part["text"].strip():
+                blocks.append(TextBlock(text=part["text"]))
+            case "reasoning" if part["text"].strip():
+                blocks.append(ReasoningBlock(text=part["text"]))
+            case "tool-call" if not part.get("provider_executed"):
+                blocks.append(
+                    ToolCallBlock(
+                        id=part.get("tool_call_id", ""),
+                        name=part.get("tool_name", ""),
+                        arguments=_arguments(part.get("args")),
+                    )
+                )
+            case _:
+                pass
+    return [AssistantMessage(blocks=tuple(blocks))] if blocks else []
+
+
+def _arguments(args: Any) -> str:
+    """Return the text of a JSON object, `{}` for anything else."""
+    return json.dumps(args, ensure_ascii=False) if isinstance(args, dict) else "{}"
+
+
+def _result(part: dict[str, Any]) -> ToolResultBlock:
+    result, is_error = part.get("result"), bool(part.get("is_error"))
+    if is_error and isinstance(result, dict) and isinstance(result.get("error"), str):
+        output = result["error"]
+    elif isinstance(result, str):
+        output = result
+    else:
+        output = json.dumps({} if result is None else result, ensure_ascii=False)
+    return ToolResultBlock(
+        call_id=part.get("tool_call_id", ""),
+        name=part.get("tool_name", ""),
+        output=output,
+        is_error=is_error,
+    )
+
+
+def _repaired(messages: Sequence[Message]) -> list[Message]:
+    """Answer calls that have no result in the tool messages behind them; drop lone results."""
+    repaired: list[Message] = []
+    open_calls: dict[str, ToolCallBlock] = {}
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            kept = tuple(result for result in message.results if result.call_id in open_calls)
+            for result in kept:
+                del open_calls[result.call_id]
+            if kept:
+                repaired.append(ToolMessage(results=kept))
+            continue
+        repaired += _close(open_calls)
+        open_calls = _calls(message)
+        repaired.append(message)
+    return repaired + _close(open_calls)
+
+
+def _calls(message: Message) -> dict[str, ToolCallBlock]:
+    if not isinstance(message, AssistantMessage):
+        return {}
+    return {block.id: block for block in message.blocks if isinstance(block, ToolCallBlock)}
+
+
+def _close(open_calls: dict[str, ToolCallBlock]) -> list[Message]:
+    if not open_calls:
+        return []
+    results = tuple(
+        ToolResultBlock(call_id=call.id, name=call.name, output=MISSING_RESULT, is_error=True)
+        for call in open_calls.values()
+    )
+    return [ToolMessage(results=results)]
+
+
+def client_tools(declared: Sequence[dict[str, Any]] | None) -> tuple[ToolSpec, ...]:
+    """Return the client-executed tools of a chat; an unusable schema means no parameters."""
+    return tuple(
+        ToolSpec(
+            name=tool["name"],
+            description=tool.get("description") or "",
+            parameters=_parameters(tool.get("input_schema")),
+        )
+        for tool in declared or []
+    )
+
+
+def _parameters(schema: Any) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"type": "object", "properties": {}}
+    if isinstance(schema, dict):
+        if isinstance(schema.get("properties"), dict):
+            parameters["properties"] = schema["properties"]
+        if isinstance(schema.get("required"), list) and schema["required"]:
+            parameters["required"] = schema["required"]
+    return parameters

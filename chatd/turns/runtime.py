@@ -1,0 +1,194 @@
+"""One event loop per worker process, on a thread of its own, that all turns share.
+
+Celery threads hand a chat over and block until its turn has ended. The loop also renews the
+leases of its turns in one statement, hears about interrupts, and sweeps for chats that were
+forgotten: pending without a broker message, running without a live lease, waiting too long for
+a client.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError as FutureCancelledError
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import structlog
+import uvloop
+
+from chatd.chats import states
+from chatd.core.threads import in_database_thread
+from chatd.live.backend import live_backend
+from chatd.llm.client import create_session
+from chatd.turns.runner import StopCause, TurnRunner
+from chatd.turns.sweep import sweep
+from config.env import env
+
+log = structlog.get_logger(__name__)
+
+_RELEASE_SECONDS = 20.0
+
+
+class Runtime:
+    """The turns of this process. `start` and `stop` are called once each, from any thread."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="chatd-turns", daemon=True)
+        self._ready = threading.Event()
+        self._stopping = False
+        self._session: aiohttp.ClientSession | None = None
+        self._resources = AsyncExitStack()
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._leased: dict[UUID, TurnRunner] = {}
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._thread.start()
+        self._submit(self._open()).result()
+
+    def run_turn(self, chat_id: UUID) -> None:
+        """Run the turn of a pending chat and return when it has ended, for whatever reason."""
+        if self._stopping:
+            return
+        try:
+            self._submit(self._run_turn(chat_id)).result()
+        except (FutureCancelledError, asyncio.CancelledError):
+            return  # the turn was interrupted, or given back
+
+    def stop(self) -> None:
+        """Give running turns back to pending, then end the loop. Safe to call twice."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._submit(self._close()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    # on the loop
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    def _submit(self, coroutine: Coroutine[Any, Any, None]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _open(self) -> None:
+        self._session = await self._resources.enter_async_context(create_session())
+        await self._resources.enter_async_context(
+            live_backend().listen_for_cancels(self._hear_cancel)
+        )
+        self._loops = [
+            asyncio.create_task(self._every(env.lease_renew_seconds, self._renew)),
+            asyncio.create_task(self._every(env.sweep_seconds, partial(in_database_thread, sweep))),
+        ]
+
+    async def _close(self) -> None:
+        for task in self._loops:
+            task.cancel()
+        turns = dict(self._tasks)
+        for runner_id in turns:
+            self._stop_turn(runner_id, StopCause.SHUTDOWN)
+        if turns:
+            await asyncio.wait(turns.values(), timeout=_RELEASE_SECONDS)
+        await self._resources.aclose()
+
+    async def _run_turn(self, chat_id: UUID) -> None:
+        runner_id = uuid4()
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[runner_id] = task
+        try:
+            await self._acquire_and_run(chat_id, runner_id)
+        finally:
+            self._leased.pop(runner_id, None)
+            self._tasks.pop(runner_id, None)
+
+    async def _acquire_and_run(self, chat_id: UUID, runner_id: UUID) -> None:
+        assert self._session is not None
+        runner = TurnRunner(chat_id, runner_id, live_backend(), self._session)
+        self._leased[runner_id] = runner
+        acquiring = asyncio.ensure_future(
+            in_database_thread(
+                states.acquire, chat_id, runner_id, lease_seconds=env.lease_seconds
+            )
+        )
+        try:
+            chat = await asyncio.shield(acquiring)
+            if chat is not None:
+                await runner.run(chat)
+        except asyncio.CancelledError:
+            # A transaction that is under way ends on its own; what it took is given back.
+            await asyncio.gather(acquiring, return_exceptions=True)
+            await self._give_back(runner)
+            raise
+
+    async def _give_back(self, runner: TurnRunner) -> None:
+        log.info("turn stopped", chat_id=str(runner.chat_id), cause=str(runner.stop_cause))
+        if runner.stop_cause is StopCause.SHUTDOWN:
+            await in_database_thread(states.release, runner.chat_id, runner.runner_id)
+
+    # control
+
+    def _hear_cancel(self, runner_id: UUID) -> None:
+        self._loop.call_soon_threadsafe(self._stop_turn, runner_id, StopCause.INTERRUPTED)
+
+    def _stop_turn(self, runner_id: UUID, cause: StopCause) -> None:
+        task, runner = self._tasks.get(runner_id), self._leased.get(runner_id)
+        if task is not None and runner is not None and runner.stop_cause is None:
+            runner.stop_cause = cause
+            task.cancel()
+
+    async def _renew(self) -> None:
+        held = [runner_id for runner_id, runner in self._leased.items() if runner.is_running]
+        if not held:
+            return
+        alive = await in_database_thread(
+            states.renew_leases, held, lease_seconds=env.lease_seconds
+        )
+        for runner_id in set(held) - alive:
+            runner = self._leased.get(runner_id)
+            if runner is not None and runner.is_running:
+                self._stop_turn(runner_id, StopCause.LEASE_LOST)
+
+    async def _every(self, seconds: float, work: Any) -> None:
+        """Do `work` again and again; a failure is logged and the next round tries anew."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception:
+                log.exception("periodic work failed", work=getattr(work, "__name__", "sweep"))
+
+
+_runtime: Runtime | None = None
+_guard = threading.Lock()
+
+
+def process_runtime() -> Runtime:
+    """Return the runtime of this process, started."""
+    global _runtime
+    with _guard:
+        if _runtime is None:
+            _runtime = Runtime()
+            _runtime.start()
+        return _runtime
+
+
+def stop_process_runtime() -> None:
+    """Stop the runtime of this process, if it was started; it takes no turns any more."""
+    runtime = _runtime
+    if runtime is not None:
+        runtime.stop()
+
+
+def forget_process_runtime() -> None:
+    """Stop the runtime and let a later use start a new one (tests)."""
+    global _runtime
+    stop_process_runtime()
+    _runtime = None

@@ -1,0 +1,64 @@
+"""Finding what was forgotten. Every worker sweeps; doing it twice does no harm.
+
+Pending chats whose broker message was lost are sent again, first after two seconds and then at
+longer intervals, so that a long backlog is not multiplied. Expired leases make a chat pending
+again. Waits for client-side tools end at their deadline.
+"""
+
+from datetime import timedelta
+
+import structlog
+from django.db.models import F, Q
+
+from chatd.chats import states
+from chatd.chats.models import Chat, Status
+from chatd.core.clock import now
+from chatd.live.dispatch import enqueue_turn
+from config.env import env
+
+log = structlog.get_logger(__name__)
+
+BATCH = 200
+RESEND_AGAIN_SECONDS = 30
+
+
+def sweep() -> None:
+    """Recover, expire and send again what is due, at most `BATCH` chats of each."""
+    _recover_expired_leases()
+    _expire_actions()
+    _resend_pending()
+
+
+def _recover_expired_leases() -> None:
+    expired = Chat.objects.filter(status=Status.RUNNING, lease_expires_at__lt=now())
+    for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
+        if states.recover(chat_id):
+            log.warning("turn recovered from a lost worker", chat_id=str(chat_id))
+
+
+def _expire_actions() -> None:
+    expired = Chat.objects.filter(
+        status=Status.REQUIRES_ACTION, archived=False, action_deadline_at__lt=now()
+    )
+    for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
+        if states.expire_action(chat_id):
+            log.info("client tools timed out", chat_id=str(chat_id))
+
+
+def _resend_pending() -> None:
+    instant = now()
+    forgotten = Chat.objects.filter(
+        Q(dispatched_at=None)
+        | Q(dispatched_at__lt=F("updated_at"))
+        | Q(dispatched_at__lt=instant - timedelta(seconds=RESEND_AGAIN_SECONDS)),
+        status=Status.PENDING,
+        archived=False,
+        updated_at__lt=instant - timedelta(seconds=env.pending_resend_seconds),
+    ).order_by("updated_at")
+    for chat_id, dispatched_at in forgotten.values_list("pk", "dispatched_at")[:BATCH]:
+        claimed = Chat.objects.filter(
+            pk=chat_id, status=Status.PENDING, dispatched_at=dispatched_at
+        ).update(dispatched_at=instant)
+        if claimed:
+            log.warning("pending turn sent again", chat_id=str(chat_id))
+            enqueue_turn(chat_id)

@@ -1,0 +1,36 @@
+"""Celery tasks and the life of a worker process."""
+
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+from celery.signals import worker_ready, worker_shutting_down
+from django.contrib.sessions.models import Session
+
+from chatd.accounts.actions import purge_expired_tokens
+from chatd.core.clock import now
+from chatd.live.dispatch import RUN_TURN_TASK
+from chatd.turns.runtime import process_runtime, stop_process_runtime
+
+
+@shared_task(name=RUN_TURN_TASK, ignore_result=True)
+def run_turn(chat_id: str) -> None:
+    """Run the turn of a pending chat; a chat that is not pending any more is left alone."""
+    process_runtime().run_turn(UUID(chat_id))
+
+
+@shared_task(name="chatd.turns.housekeeping", ignore_result=True)
+def housekeeping() -> None:
+    """Remove sessions and tokens that have expired."""
+    Session.objects.filter(expire_date__lt=now()).delete()
+    purge_expired_tokens()
+
+
+@worker_ready.connect(dispatch_uid="chatd-worker-ready")  # type: ignore[untyped-decorator]
+def _start(**_: Any) -> None:
+    process_runtime()
+
+
+@worker_shutting_down.connect(dispatch_uid="chatd-worker-stop")  # type: ignore[untyped-decorator]
+def _stop(**_: Any) -> None:
+    stop_process_runtime()

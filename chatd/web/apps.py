@@ -1,0 +1,7 @@
+"""App registration: the pages."""
+
+from django.apps import AppConfig
+
+
+class WebConfig(AppConfig):
+    name = "chatd.web"

@@ -1,0 +1,49 @@
+"""Refusals of pages become pages. The API renders its own."""
+
+from collections.abc import Callable
+
+import structlog
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from chatd.core.errors import ChatdError, ErrorCode
+
+log = structlog.get_logger(__name__)
+
+_TITLES = {
+    ErrorCode.NOT_FOUND: "Not found",
+    ErrorCode.FORBIDDEN: "Not allowed",
+    ErrorCode.CONFLICT: "Something changed meanwhile",
+    ErrorCode.UNAVAILABLE: "Not available right now",
+}
+
+
+class PageErrorMiddleware:
+    """Render a ChatdError that a page raised, with its status."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if request.path.startswith("/api/"):
+            return None
+        if isinstance(error, OperationalError):
+            log.error("database unavailable", exc_info=error)
+            error = ChatdError(
+                ErrorCode.UNAVAILABLE,
+                "The database is not available right now. Try again.",
+                retry_after_seconds=1,
+            )
+        return _page(request, error) if isinstance(error, ChatdError) else None
+
+
+def _page(request: HttpRequest, error: ChatdError) -> HttpResponse:
+    context = {"title": _TITLES.get(error.code, "That did not work"), "refusal": error}
+    response = render(request, "web/error.html", context, status=error.http_status)
+    if error.retry_after_seconds is not None:
+        response["Retry-After"] = str(error.retry_after_seconds)
+    return response

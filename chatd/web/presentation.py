@@ -1,0 +1,223 @@
+"""Stored and streamed parts as blocks that templates show. Pure functions; no queries.
+
+A block is one visible piece of a message. Its `kind` picks the markup; its text is plain and is
+escaped by the template, except `html`, which `markdown` has made safe.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.utils.safestring import SafeString
+
+from chatd.chats.models import ChatMessage, ChatQueuedMessage, Role, Status
+from chatd.chats.parts import public_parts
+from chatd.live.writer import Streamed
+from chatd.web.markdown import is_safe_link, render_markdown
+
+MAX_SHOWN_CHARACTERS = 20_000
+"""Of one tool call, result or file; the rest is available through the API."""
+
+SUMMARY_TOOL = "chat_summarized"
+
+STATUS_LABELS: Mapping[str, str] = {
+    Status.WAITING: "Ready",
+    Status.PENDING: "Starting",
+    Status.RUNNING: "Answering",
+    Status.PAUSED: "Paused",
+    Status.COMPLETED: "Done",
+    Status.ERROR: "Failed",
+    Status.REQUIRES_ACTION: "Waiting for a program",
+}
+
+# The watch socket does not announce the start of a run, so a list cannot tell the two apart.
+LIST_STATUS_LABELS: Mapping[str, str] = {
+    **STATUS_LABELS,
+    Status.PENDING: "Working",
+    Status.RUNNING: "Working",
+}
+
+ROLE_LABELS: Mapping[str, str] = {
+    Role.SYSTEM: "System",
+    Role.USER: "You",
+    Role.ASSISTANT: "Assistant",
+    Role.TOOL: "Tool",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One visible piece: `kind` is text, plain, reasoning, call, result, file, link or note."""
+
+    kind: str
+    text: str = ""
+    html: SafeString = SafeString("")
+    label: str = ""
+    url: str = ""
+    is_error: bool = False
+    omitted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageView:
+    id: int
+    role: str
+    author: str
+    blocks: Sequence[Block]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedView:
+    id: int
+    text: str
+
+
+def message_view(message: ChatMessage, *, owner_name: str = "") -> MessageView:
+    """Return a stored message as it is shown; `owner_name` replaces "You" for other readers."""
+    is_user = message.role == Role.USER
+    author = owner_name if is_user and owner_name else ROLE_LABELS.get(message.role, message.role)
+    parts = public_parts(message.content)
+    blocks = [_block(part, markdown=not is_user) for part in parts]
+    return MessageView(
+        id=message.pk,
+        role=message.role,
+        author=author,
+        blocks=[block for block in blocks if block is not None],
+        created_at=message.created_at,
+    )
+
+
+def queued_view(queued: ChatQueuedMessage) -> QueuedView:
+    """Return a queued message as one text."""
+    return QueuedView(id=queued.pk, text=shown_text(queued.content))
+
+
+def shown_text(content: Sequence[Mapping[str, Any]] | None) -> str:
+    """Return what a person wrote: texts, and the names of the files referred to."""
+    pieces = [
+        str(part.get("text") or part.get("file_name") or part.get("name") or "")
+        for part in content or []
+    ]
+    return "\n".join(piece for piece in pieces if piece)
+
+
+def live_blocks(streamed: Iterable[Streamed]) -> list[Block]:
+    """Return the parts of a running step as blocks; text stays plain until it is stored."""
+    blocks: list[Block] = []
+    calls: dict[str, int] = {}
+    for _, part in streamed:
+        if part.get("type") == "tool-call":
+            call_id = str(part.get("tool_call_id", ""))
+            known = calls.setdefault(call_id, len(blocks))
+            block = _live_call(part, blocks[known] if known < len(blocks) else None)
+            blocks[known : known + 1] = [block]
+            continue
+        shown = _block(part, markdown=False)
+        if shown is not None:
+            blocks.append(shown)
+    return blocks
+
+
+def _live_call(part: Mapping[str, Any], before: Block | None) -> Block:
+    """Return a call as far as it is known: whole arguments, or the pieces so far."""
+    if "args" in part:
+        return _call(part)
+    pieces = (before.text if before else "") + str(part.get("args_delta", ""))
+    label = _call_label(part) if part.get("tool_name") or before is None else before.label
+    return Block(kind="call", label=label, text=pieces)
+
+
+def _block(part: Mapping[str, Any], *, markdown: bool) -> Block | None:
+    """Return the block of a part; None for parts without anything to see."""
+    match part.get("type"):
+        case "text":
+            return _text(str(part.get("text", "")), markdown=markdown)
+        case "reasoning":
+            text = str(part.get("text", ""))
+            return Block(kind="reasoning", label="Reasoning", text=text) if text.strip() else None
+        case "tool-call":
+            return _call(part)
+        case "tool-result":
+            return _result(part)
+        case "source":
+            return _source(part)
+        case _:
+            return _attachment(part)
+
+
+def _text(text: str, *, markdown: bool) -> Block | None:
+    if not text.strip():
+        return None
+    if markdown:
+        return Block(kind="text", html=render_markdown(text))
+    return Block(kind="plain", text=text)
+
+
+def _call(part: Mapping[str, Any]) -> Block:
+    return _cut(Block(kind="call", label=_call_label(part), text=_json_text(part.get("args"))))
+
+
+def _call_label(part: Mapping[str, Any]) -> str:
+    name = str(part.get("tool_name") or "a tool")
+    return "Summarising earlier messages" if name == SUMMARY_TOOL else f"Calls {name}"
+
+
+def _result(part: Mapping[str, Any]) -> Block:
+    name = str(part.get("tool_name") or "the tool")
+    value = part.get("result", part.get("result_delta"))
+    failed = bool(part.get("is_error"))
+    if failed and isinstance(value, dict) and isinstance(value.get("error"), str):
+        value = value["error"]
+    label = f"{name} failed" if failed else f"Result of {name}"
+    if name == SUMMARY_TOOL and not failed:
+        label = "Earlier messages were summarised"
+    return _cut(Block(kind="result", label=label, text=_json_text(value), is_error=failed))
+
+
+def _source(part: Mapping[str, Any]) -> Block:
+    url = str(part.get("url", ""))
+    label = str(part.get("title") or url)
+    if is_safe_link(url):
+        return Block(kind="link", label=label, url=url)
+    return Block(kind="note", label=f"Source: {label}")
+
+
+def _attachment(part: Mapping[str, Any]) -> Block | None:
+    match part.get("type"):
+        case "file-reference":
+            start, end = part.get("start_line", 0), part.get("end_line", 0)
+            label = f"{part.get('file_name', '')}, lines {start} to {end}"
+            return _cut(Block(kind="file", label=label, text=str(part.get("content", ""))))
+        case "file":
+            return Block(kind="note", label=f"File: {part.get('name') or part.get('media_type')}")
+        case "context-file":
+            return Block(kind="note", label=f"Context file: {part.get('context_file_path', '')}")
+        case "skill":
+            return Block(kind="note", label=f"Skill: {part.get('skill_name', '')}")
+        case _:
+            return None
+
+
+def _json_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def _cut(block: Block) -> Block:
+    """Return a block whose text is short enough to lay out."""
+    omitted = len(block.text) - MAX_SHOWN_CHARACTERS
+    if omitted <= 0:
+        return block
+    return Block(
+        kind=block.kind,
+        label=block.label,
+        text=block.text[:MAX_SHOWN_CHARACTERS],
+        is_error=block.is_error,
+        omitted=omitted,
+    )

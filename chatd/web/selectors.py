@@ -1,0 +1,216 @@
+"""What the pages read, gathered for one template each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from chatd.accounts.models import Organization, User
+from chatd.accounts.policy import ChatRight
+from chatd.accounts.selectors import list_organizations_for
+from chatd.chats.models import BUSY, Chat, ChatMessage, Role, Status
+from chatd.chats.selectors import (
+    MessagePage,
+    chat_rights,
+    get_chat_for,
+    list_chats_for,
+    list_queue,
+    page_messages,
+    visible_messages,
+)
+from chatd.chats.wire import error_body
+from chatd.core.clock import now
+from chatd.core.errors import not_found
+from chatd.live.backend import PartLogUnavailableError, live_backend
+from chatd.live.messages import Episode, decode_part
+from chatd.live.writer import fold_parts
+from chatd.providers.models import ModelConfig
+from chatd.web.presentation import (
+    Block,
+    MessageView,
+    QueuedView,
+    live_blocks,
+    message_view,
+    queued_view,
+    shown_text,
+)
+
+MESSAGES_PER_PAGE = 50
+CHATS_PER_PAGE = 25
+DEMO_PROVIDER = "demo"
+
+_SNAPSHOT_TRIES = 3
+_MAX_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """The models a person can pick from, and the one that is picked at first."""
+
+    models: Sequence[ModelConfig]
+    selected_id: UUID | None
+    is_demo: bool = False
+    current: ModelConfig | None = None
+    """The model of the chat, when it cannot be picked any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatListPage:
+    chats: Sequence[Chat]
+    older_after: UUID | None
+    is_first: bool
+    choice: ModelChoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatPage:
+    """One chat as of one moment. `newest_id` is the cursor from which the stream goes on."""
+
+    chat: Chat
+    messages: Sequence[MessageView]
+    live: Sequence[Block]
+    queue: Sequence[QueuedView]
+    earlier_before: int | None
+    is_newest: bool
+    newest_id: int
+    newest_answer_id: int
+    last_user_text: str
+    choice: ModelChoice
+    is_own: bool
+    can_send: bool
+    can_stop: bool
+    error: dict[str, Any] | None
+    retry: dict[str, Any] | None
+
+    @property
+    def is_busy(self) -> bool:
+        return self.chat.status in BUSY
+
+
+def get_chat_list_page(user: User, *, after_id: UUID | None = None) -> ChatListPage:
+    """Return a page of the user's own chats and what the composer needs."""
+    found = list_chats_for(user, limit=CHATS_PER_PAGE + 1, after_id=after_id)
+    chats = found[:CHATS_PER_PAGE]
+    return ChatListPage(
+        chats=chats,
+        older_after=chats[-1].pk if len(found) > CHATS_PER_PAGE else None,
+        is_first=after_id is None,
+        choice=get_model_choice(),
+    )
+
+
+def get_model_choice(current_id: UUID | None = None) -> ModelChoice:
+    """Return the enabled models; `current_id` is picked where given, else the default."""
+    models = list(
+        ModelConfig.objects.select_related("ai_provider")
+        .filter(
+            deleted=False, enabled=True, ai_provider__enabled=True, ai_provider__deleted=False
+        )
+        .order_by("-is_default", "display_name", "model", "id")
+    )
+    first = models[0] if models else None
+    known = any(model.pk == current_id for model in models)
+    provider = first.ai_provider if first else None
+    return ModelChoice(
+        models=models,
+        selected_id=current_id if known else (first.pk if first and not current_id else None),
+        is_demo=provider is not None and provider.name == DEMO_PROVIDER,
+        current=(
+            None if known or current_id is None else ModelConfig.objects.get(pk=current_id)
+        ),
+    )
+
+
+def get_home_organization(user: User) -> Organization | None:
+    """Return the organisation in which the user's new chats are made: the default one first."""
+    organizations = list_organizations_for(user)
+    return min(organizations, key=lambda found: not found.is_default, default=None)
+
+
+def get_chat_page(user: User, chat_id: UUID, *, before_id: int = 0) -> ChatPage:
+    """Return one chat for its page; `before_id` 0 is the newest page. Raises the 404."""
+    chat, page = _consistent(user, chat_id, min(before_id, _MAX_ID))
+    messages = list(reversed(page.messages))
+    rights = chat_rights(user, chat)
+    is_own = chat.owner_id == user.pk
+    may_change = ChatRight.UPDATE in rights
+    owner_name = "" if is_own else chat.owner.get_full_name()
+    newest = not before_id
+    return ChatPage(
+        chat=chat,
+        messages=[message_view(message, owner_name=owner_name) for message in messages],
+        live=_live(chat) if newest else [],
+        queue=[queued_view(queued) for queued in list_queue(chat_id)],
+        earlier_before=messages[0].pk if page.has_more else None,
+        is_newest=newest,
+        newest_id=messages[-1].pk if messages else 0,
+        newest_answer_id=max((m.pk for m in messages if m.role == Role.ASSISTANT), default=0),
+        last_user_text=_last_user_text(messages),
+        choice=get_model_choice(chat.last_model_config_id),
+        is_own=is_own,
+        can_send=is_own and may_change and not chat.archived,
+        can_stop=may_change,
+        error=error_body(chat.last_error),
+        retry=_open_retry(chat),
+    )
+
+
+def get_message_view(user: User, chat_id: UUID, message_id: int) -> MessageView:
+    """Return one visible message of a chat that the user may read. Raises the 404."""
+    chat = get_chat_for(user, chat_id)
+    if message_id > _MAX_ID:
+        raise not_found()
+    message = visible_messages(chat_id).filter(pk=message_id).first()
+    if message is None:
+        raise not_found()
+    is_own = chat.owner_id == user.pk
+    return message_view(message, owner_name="" if is_own else chat.owner.get_full_name())
+
+
+def _consistent(user: User, chat_id: UUID, before_id: int) -> tuple[Chat, MessagePage]:
+    """Return the chat and its messages as of one moment.
+
+    Were the chat older than the messages, the text of a step that was stored in between would be
+    shown twice: once from the part log and once as a message.
+    """
+    chat = get_chat_for(user, chat_id)
+    for _ in range(_SNAPSHOT_TRIES):
+        page = page_messages(chat_id, before_id=before_id, limit=MESSAGES_PER_PAGE)
+        again = get_chat_for(user, chat_id)
+        if again.history_version == chat.history_version:
+            return again, page
+        chat = again
+    return chat, page
+
+
+def _live(chat: Chat) -> list[Block]:
+    """Return what the running step has streamed so far; nothing when the log is out of reach."""
+    if chat.status != Status.RUNNING:
+        return []
+    episode = Episode(chat.history_version, chat.attempt)
+    try:
+        entries = live_backend().read_blocking(chat.pk, episode)
+    except PartLogUnavailableError:
+        return []
+    parts = [decode_part(raw) for entry in entries for raw in entry.parts]
+    return live_blocks(fold_parts((part.role, part.part) for part in parts))
+
+
+def _open_retry(chat: Chat) -> dict[str, Any] | None:
+    """Return the retry notice while the back-off lasts."""
+    if chat.status != Status.RUNNING or not chat.retry:
+        return None
+    try:
+        until = datetime.fromisoformat(str(chat.retry.get("retrying_at", "")))
+    except ValueError:
+        return None
+    retry: dict[str, Any] = chat.retry
+    return retry if until > now() else None
+
+
+def _last_user_text(messages: Sequence[ChatMessage]) -> str:
+    for message in reversed(messages):
+        if message.role == Role.USER:
+            return shown_text(message.content)
+    return ""

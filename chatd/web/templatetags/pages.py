@@ -1,0 +1,42 @@
+"""Template filters of the pages."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import orjson
+from django import template
+
+from chatd.core.clock import now
+
+register = template.Library()
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+@register.filter
+def ago(instant: datetime) -> str:
+    """Return how long ago an instant was; a date after a week."""
+    seconds = (now() - instant).total_seconds()
+    if seconds < _MINUTE:
+        return "just now"
+    if seconds < _HOUR:
+        return f"{int(seconds // _MINUTE)} min ago"
+    if seconds < _DAY:
+        return f"{int(seconds // _HOUR)} h ago"
+    if seconds < 2 * _DAY:
+        return "yesterday"
+    if seconds < 7 * _DAY:
+        return f"{int(seconds // _DAY)} days ago"
+    return f"{instant.day} {instant:%b %Y}"
+
+
+@register.filter
+def lookup(mapping: Mapping[str, str], key: str) -> str:
+    """Return the value of a key that a template has in a variable."""
+    return mapping.get(key, key)
+
+
+@register.filter
+def json_text(value: object) -> str:
+    """Return `value` as JSON text for a data attribute; the template escapes it."""
+    return orjson.dumps(value).decode()

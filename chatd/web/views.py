@@ -1,0 +1,133 @@
+"""The pages that are read, and the one that starts a chat."""
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from chatd.accounts.models import User
+from chatd.chats.actions import Actor, NewChat, create_chat, mark_read
+from chatd.core.errors import ChatdError, forbidden, not_found
+from chatd.web.forms import SignInForm, posted_message
+from chatd.web.presentation import LIST_STATUS_LABELS, STATUS_LABELS
+from chatd.web.selectors import (
+    ChatPage,
+    get_chat_list_page,
+    get_chat_page,
+    get_home_organization,
+    get_message_view,
+)
+
+NO_ORGANIZATION = "You are not a member of any organisation, so you cannot start a chat."
+
+
+class SignInView(LoginView):
+    template_name = "web/login.html"
+    authentication_form = SignInForm
+    redirect_authenticated_user = True
+
+
+def acting(request: HttpRequest) -> Actor:
+    """Return who acts on a page that requires a login."""
+    assert isinstance(request.user, User)
+    return Actor(request.user)
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    return redirect("chats")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def chats(request: HttpRequest) -> HttpResponse:
+    """List the user's chats (GET) or start one (POST)."""
+    if request.method != "POST":
+        return _render_list(request)
+    try:
+        chat = create_chat(acting(request), _new_chat(request))
+    except ChatdError as error:
+        return _render_list(request, error=error)
+    return redirect("chat", chat_id=chat.pk)
+
+
+@require_safe
+@login_required
+def chat(request: HttpRequest, chat_id: UUID) -> HttpResponse:
+    """Show one chat; `?before=` pages back, `?again` takes the last message up once more."""
+    actor = acting(request)
+    page = get_chat_page(actor.user, chat_id, before_id=_before(request))
+    if page.newest_answer_id > (page.chat.last_read_message_id or 0):
+        mark_read(actor, page.chat)
+    draft = page.last_user_text if "again" in request.GET and page.can_send else ""
+    return render_chat(request, page, draft=draft)
+
+
+@require_safe
+@login_required
+def message(request: HttpRequest, chat_id: UUID, message_id: int) -> HttpResponse:
+    """Show one stored message as a fragment, for pages that are open already."""
+    view = get_message_view(acting(request).user, chat_id, message_id)
+    return render(request, "web/_message.html", {"message": view})
+
+
+def render_chat(
+    request: HttpRequest, page: ChatPage, *, draft: str = "", refusal: ChatdError | None = None
+) -> HttpResponse:
+    """Return the page of a chat; after a refused form, with the reason and the text as typed."""
+    context = {
+        "page": page,
+        "chat": page.chat,
+        "draft": draft,
+        "refusal": refusal,
+        "status_label": STATUS_LABELS[page.chat.status],
+        "status_labels": STATUS_LABELS,
+        # A page that reloads itself would take away what is being typed.
+        "refreshes": page.is_busy and page.is_newest and not draft and "hold" not in request.GET,
+    }
+    status = refusal.http_status if refusal else 200
+    return render(request, "web/chat.html", context, status=status)
+
+
+def _render_list(request: HttpRequest, *, error: ChatdError | None = None) -> HttpResponse:
+    page = get_chat_list_page(acting(request).user, after_id=_after(request))
+    context = {
+        "page": page,
+        "refusal": error,
+        "draft": request.POST.get("text", ""),
+        "status_labels": LIST_STATUS_LABELS,
+    }
+    return render(
+        request, "web/chats.html", context, status=error.http_status if error else 200
+    )
+
+
+def _new_chat(request: HttpRequest) -> NewChat:
+    organization = get_home_organization(acting(request).user)
+    if organization is None:
+        raise forbidden(NO_ORGANIZATION, detail="Ask an administrator to add you to one.")
+    posted = posted_message(request)
+    return NewChat(
+        organization_id=organization.pk,
+        content=posted.content,
+        model_config_id=posted.model_config_id,
+        client_type="ui",
+    )
+
+
+def _after(request: HttpRequest) -> UUID | None:
+    raw = request.GET.get("after", "")
+    try:
+        return UUID(raw) if raw else None
+    except ValueError:
+        raise not_found() from None
+
+
+def _before(request: HttpRequest) -> int:
+    raw = request.GET.get("before", "0")
+    if not (raw.isascii() and raw.isdigit()):
+        raise not_found()
+    return int(raw[:20])

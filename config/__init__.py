@@ -1,0 +1,5 @@
+"""Project configuration."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")

@@ -1,0 +1,143 @@
+"""The only reader of the process environment.
+
+Every knob of a deployment is a field of `Environment`; everything else imports `env` from here.
+A value may also come from a file named by `<VARIABLE>_FILE`, so that secrets need not stand in
+the environment. A malformed value stops the start with a sentence that names the variable.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class EnvironmentError_(Exception):  # noqa: N801, N818 - the builtin name is taken
+    """A variable of the environment has a value that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Typed settings of one process. Durations are seconds."""
+
+    data_dir: Path
+    debug: bool
+    database_url: str
+    redis_url: str
+    secret_key: str
+    encryption_keys: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
+    csrf_trusted_origins: tuple[str, ...]
+    secure_cookies: bool
+    log_format: str
+    log_level: str
+    admin_username: str
+    admin_password: str
+    admin_email: str
+    turn_slots: int
+    database_threads: int
+    lease_seconds: float
+    lease_renew_seconds: float
+    sweep_seconds: float
+    pending_resend_seconds: float
+    action_timeout_seconds: float
+    stream_silence_seconds: float
+    connect_timeout_seconds: float
+    retry_first_delay_seconds: float
+    retry_max_delay_seconds: float
+    flush_window_seconds: float
+    heal_seconds: float
+    demo_pace_seconds: float
+    token_max_days: int
+
+    @property
+    def embedded(self) -> bool:
+        """True when web, worker and beat share one process (no Redis is configured)."""
+        return not self.redis_url
+
+    @property
+    def sqlite_path(self) -> Path:
+        return self.data_dir / "chatd.sqlite3"
+
+
+class _Reader:
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def text(self, name: str, default: str = "") -> str:
+        file_name = self._values.get(f"{name}_FILE", "")
+        if file_name:
+            try:
+                return Path(file_name).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise EnvironmentError_(f"{name}_FILE cannot be read: {error}.") from error
+        return self._values.get(name, "").strip() or default
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        raw = self.text(name).lower()
+        if not raw:
+            return default
+        if raw in {"1", "true", "yes", "on"}:
+            return True
+        if raw in {"0", "false", "no", "off"}:
+            return False
+        raise EnvironmentError_(f"{name} must be true or false, got {raw!r}.")
+
+    def number(self, name: str, default: float, *, least: float = 0.0) -> float:
+        raw = self.text(name)
+        try:
+            value = float(raw) if raw else default
+        except ValueError:
+            raise EnvironmentError_(f"{name} must be a number, got {raw!r}.") from None
+        if value < least:
+            raise EnvironmentError_(f"{name} must be at least {least:g}, got {value:g}.")
+        return value
+
+    def integer(self, name: str, default: int, *, least: int = 0) -> int:
+        value = self.number(name, float(default), least=float(least))
+        if value != int(value):
+            raise EnvironmentError_(f"{name} must be a whole number, got {value:g}.")
+        return int(value)
+
+    def names(self, name: str) -> tuple[str, ...]:
+        return tuple(item.strip() for item in self.text(name).split(",") if item.strip())
+
+
+def read_environment(values: Mapping[str, str]) -> Environment:
+    """Return the typed environment. Raises EnvironmentError_ naming the bad variable."""
+    read = _Reader(values)
+    return Environment(
+        data_dir=Path(read.text("CHATD_DATA", ".chatd")).expanduser().resolve(),
+        debug=read.flag("CHATD_DEBUG", default=False),
+        database_url=read.text("DATABASE_URL"),
+        redis_url=read.text("REDIS_URL"),
+        secret_key=read.text("CHATD_SECRET_KEY"),
+        encryption_keys=read.names("CHATD_ENCRYPTION_KEYS"),
+        allowed_hosts=read.names("CHATD_ALLOWED_HOSTS"),
+        csrf_trusted_origins=read.names("CHATD_TRUSTED_ORIGINS"),
+        secure_cookies=read.flag("CHATD_SECURE_COOKIES", default=False),
+        log_format=read.text("CHATD_LOG_FORMAT", "console"),
+        log_level=read.text("CHATD_LOG_LEVEL", "INFO").upper(),
+        admin_username=read.text("CHATD_ADMIN_USERNAME", "admin"),
+        admin_password=read.text("CHATD_ADMIN_PASSWORD"),
+        admin_email=read.text("CHATD_ADMIN_EMAIL", "admin@localhost"),
+        turn_slots=read.integer("CHATD_TURN_SLOTS", 200, least=1),
+        database_threads=read.integer("CHATD_DATABASE_THREADS", 8, least=1),
+        lease_seconds=read.number("CHATD_LEASE_SECONDS", 30, least=1),
+        lease_renew_seconds=read.number("CHATD_LEASE_RENEW_SECONDS", 10, least=0.1),
+        sweep_seconds=read.number("CHATD_SWEEP_SECONDS", 2, least=0.1),
+        pending_resend_seconds=read.number("CHATD_PENDING_RESEND_SECONDS", 2, least=0.1),
+        action_timeout_seconds=read.number("CHATD_ACTION_TIMEOUT_SECONDS", 300, least=1),
+        stream_silence_seconds=read.number("CHATD_STREAM_SILENCE_SECONDS", 600, least=0.1),
+        connect_timeout_seconds=read.number("CHATD_CONNECT_TIMEOUT_SECONDS", 10, least=0.1),
+        retry_first_delay_seconds=read.number("CHATD_RETRY_FIRST_DELAY_SECONDS", 1),
+        retry_max_delay_seconds=read.number("CHATD_RETRY_MAX_DELAY_SECONDS", 60),
+        flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.03),
+        heal_seconds=read.number("CHATD_HEAL_SECONDS", 3, least=0.1),
+        demo_pace_seconds=read.number("CHATD_DEMO_PACE_SECONDS", 0.03),
+        token_max_days=read.integer("CHATD_TOKEN_MAX_DAYS", 365, least=1),
+    )
+
+
+env = read_environment(os.environ)

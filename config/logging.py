@@ -1,0 +1,78 @@
+"""Logging: structlog in front of the standard library, one line per event, no query strings.
+
+Lines carry the correlation id of the request or the turn (`chatd.core.context`). The format is
+`console` for people or `json` for collectors.
+"""
+
+import logging.config
+from typing import Any
+
+import structlog
+from structlog.typing import Processor
+
+from config.env import Environment
+
+_QUIET = {
+    # uvicorn writes request lines with their query string, where a session token may stand.
+    "uvicorn.error": "WARNING",
+    "uvicorn.access": "WARNING",
+    "websockets": "WARNING",
+    "celery.worker.strategy": "WARNING",
+    "celery.app.trace": "WARNING",
+    "celery.beat": "WARNING",
+    "kombu": "WARNING",
+    "aiohttp.access": "WARNING",
+    "django.request": "ERROR",
+    "django.security": "ERROR",
+    "asyncio": "WARNING",
+}
+
+
+def configure_logging(env: Environment) -> None:
+    """Route structlog and standard logging through one formatter on standard error."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    renderer: Processor
+    if env.log_format == "json":
+        shared.append(structlog.processors.format_exc_info)
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=False)
+    logging.config.dictConfig(_dict_config(env, shared, renderer))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _dict_config(env: Environment, shared: list[Processor], renderer: Processor) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": shared,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    renderer,
+                ],
+            }
+        },
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "structured"},
+        },
+        "root": {"handlers": ["stderr"], "level": env.log_level},
+        "loggers": {name: {"level": level} for name, level in _QUIET.items()},
+    }

@@ -1,0 +1,167 @@
+"""Django settings. Values of a deployment come from `config.env`; nothing here reads os.environ."""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from config.env import BASE_DIR, env
+from config.logging import configure_logging
+from config.secrets import load_secrets
+
+_secrets = load_secrets(env)
+
+SECRET_KEY = _secrets.secret_key
+DEBUG = env.debug
+ALLOWED_HOSTS = list(env.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]", ".localhost"]
+CSRF_TRUSTED_ORIGINS = list(env.csrf_trusted_origins)
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "channels",
+    "chatd.core",
+    "chatd.accounts",
+    "chatd.providers",
+    "chatd.chats",
+    "chatd.live",
+    "chatd.turns",
+    "chatd.api",
+    "chatd.sockets",
+    "chatd.web",
+    "chatd.launch",
+]
+
+MIDDLEWARE = [
+    "chatd.core.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "chatd.web.middleware.PageErrorMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+def _database(url: str, sqlite_path: Path) -> dict[str, Any]:
+    """SQLite takes its write lock when a transaction begins; PostgreSQL uses Django's pool."""
+    config: dict[str, Any] = (
+        dict(dj_database_url.parse(url))
+        if url
+        else {"ENGINE": "django.db.backends.sqlite3", "NAME": str(sqlite_path)}
+    )
+    if config["ENGINE"].endswith("sqlite3"):
+        config["OPTIONS"] = {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": (
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+                "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;"
+            ),
+        }
+        # Threads share no in-memory database, and workers of the tests are threads.
+        config["TEST"] = {"NAME": str(sqlite_path.with_name("test.sqlite3"))}
+    else:
+        config["CONN_MAX_AGE"] = 0
+        config["OPTIONS"] = {
+            **config.get("OPTIONS", {}),
+            "pool": {
+                "min_size": 1,
+                "max_size": env.database_threads + 12,
+                "timeout": 15,
+                "max_idle": 120,
+            },
+        }
+    return config
+
+
+env.data_dir.mkdir(parents=True, exist_ok=True)
+DATABASES = {"default": _database(env.database_url, env.sqlite_path)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["chatd.accounts.backends.UsernameOrEmailBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/chats"
+LOGOUT_REDIRECT_URL = "/login"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = env.secure_cookies
+CSRF_COOKIE_SECURE = env.secure_cookies
+# The header's name on the wire is part of the contract with existing clients.
+CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = env.debug
+
+# The API reads request bodies itself, under its own caps; forms stay below this.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["chatd.api.authentication.SessionTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["chatd.api.rendering.ContractJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["chatd.api.parsing.RawBodyParser"],
+    "EXCEPTION_HANDLER": "chatd.api.errors.render_exception",
+    "UNAUTHENTICATED_USER": None,
+}
+
+if env.redis_url:
+    CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [env.redis_url], "prefix": "chatd"},
+        }
+    }
+    LIVE_BACKEND = "chatd.live.redis.RedisBackend"
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "chatd.live.local.LocalChannelLayer"}}
+    LIVE_BACKEND = "chatd.live.local.LocalBackend"
+
+CHATD_ENCRYPTION_KEYS = _secrets.encryption_keys
+
+# User names are unique among people who are not deleted, by a partial constraint.
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]
+
+LOGGING_CONFIG = None
+configure_logging(env)

@@ -1,0 +1,84 @@
+"""Fixtures of all tests: the cast, a model, a clean live layer.
+
+alice owns chats, bob is a member beside her, carol is an outsider of the organisation, root is
+the site owner.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from chatd.accounts.actions import create_token, create_user
+from chatd.accounts.models import Organization, SiteRole, User
+from chatd.live.backend import live_backend
+from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.models import AIProvider, ModelConfig, ProviderType
+
+RECORDINGS = Path(os.environ.get("CHATD_RECORDINGS", "../shared/recordings"))
+
+
+@pytest.fixture(autouse=True)
+def _fresh_live_layer(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Parts and doorbells of one test never reach another."""
+    live_backend.cache_clear()
+    yield
+    live_backend.cache_clear()
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The people of a test, and the organisation that alice and bob are in."""
+
+    organization: Organization
+    alice: User
+    bob: User
+    carol: User
+    root: User
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    """People without usable passwords: hashing one costs more than the rest of a test."""
+    root = create_user(
+        username="root", email="root@example.com", password=None, site_roles=[SiteRole.OWNER]
+    )
+    organization = Organization.objects.get(is_default=True)
+    elsewhere = Organization.objects.create(name="elsewhere")
+    return Cast(
+        organization=organization,
+        alice=create_user(username="alice", email="alice@example.com", password=None),
+        bob=create_user(username="bob", email="bob@example.com", password=None),
+        carol=create_user(
+            username="carol", email="carol@example.com", password=None, organizations=[elsewhere]
+        ),
+        root=root,
+    )
+
+
+@pytest.fixture
+def model(db: None) -> ModelConfig:
+    """The default model, of a provider that nothing listens behind."""
+    provider = save_provider(
+        AIProvider(
+            type=ProviderType.OPENAI_COMPAT, name="fake", base_url="http://127.0.0.1:9/v1"
+        ),
+        new_key="sk-test-fake-provider-key",
+    )
+    return save_model_config(ModelConfig(ai_provider=provider, model="fake-model"))
+
+
+def token_for(user: User) -> str:
+    """Return a fresh API token."""
+    return create_token(user=user)[1]
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """A real Redis, or a skip that says so."""
+    url = os.environ.get("CHATD_TEST_REDIS_URL", "")
+    if not url:
+        pytest.skip("no Redis: set CHATD_TEST_REDIS_URL or install redis-server")
+    return url

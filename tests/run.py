@@ -1,0 +1,89 @@
+"""The whole test suite: on SQLite, then on PostgreSQL, with Redis and Chromium where they are.
+
+`python tests/run.py [pytest arguments]`. CHATD_TEST_STRICT=1 makes a missing service a failure
+instead of a loud skip. The last line sums up both runs for people and programs.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.support import services  # noqa: E402 - the root must be importable first
+
+_COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
+
+
+def main(arguments: list[str]) -> int:
+    strict = os.environ.get("CHATD_TEST_STRICT") == "1"
+    with ExitStack() as stack:
+        database_url = stack.enter_context(services.postgres())
+        redis_url = stack.enter_context(services.redis())
+        missing = [
+            name
+            for name, found in (
+                ("PostgreSQL", database_url),
+                ("Redis", redis_url),
+                ("Chromium", services.chromium()),
+            )
+            if not found
+        ]
+        for name in missing:
+            print(f"*** {name} was not found: the tests that need it are SKIPPED ***", flush=True)
+        runs = [("SQLite", "")]
+        if database_url:
+            runs.append(("PostgreSQL", database_url))
+        outcomes = [_run(name, url, redis_url or "", arguments) for name, url in runs]
+    totals = {word: sum(counts[word] for _, counts in outcomes) for word in ("passed", "failed", "skipped")}
+    print(f"{totals['passed']} passed, {totals['failed']} failed, {totals['skipped']} skipped")
+    code = max(code for code, _ in outcomes)
+    if strict and (missing or totals["skipped"]):
+        print("a skipped test counts as a failure here (CHATD_TEST_STRICT=1)")
+        code = code or 1
+    return code
+
+
+def _run(name: str, database_url: str, redis_url: str, arguments: list[str]) -> tuple[int, dict[str, int]]:
+    print(f"=== tests on {name} ===", flush=True)
+    with tempfile.TemporaryDirectory(prefix="chatd-test-") as data:
+        environment = _environment() | {
+            "CHATD_DATA": data,
+            "DATABASE_URL": database_url,
+            "CHATD_TEST_REDIS_URL": redis_url,
+            "CHATD_LOG_LEVEL": os.environ.get("CHATD_LOG_LEVEL", "ERROR"),
+        }
+        command = [sys.executable, "-m", "pytest", *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+        code = process.wait()
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for number, word in _COUNT.findall(lines[-1] if lines else ""):
+        counts["failed" if word.startswith("error") else word] += int(number)
+    return code, counts
+
+
+def _environment() -> dict[str, str]:
+    """The environment without what would point the tests at somebody's deployment."""
+    dropped = ("REDIS_URL", "DATABASE_URL", "DJANGO_SETTINGS_MODULE")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in dropped and not (name.startswith("CHATD_") and name not in _KEPT)
+    }
+
+
+_KEPT = ("CHATD_RECORDINGS", "CHATD_TEST_STRICT", "CHATD_TEST_STEPS")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
