@@ -7,18 +7,14 @@ the site owner.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from chatd.accounts.actions import create_token, create_user
+from chatd.accounts.actions import create_user
 from chatd.accounts.models import Organization, SiteRole, User
 from chatd.live.backend import live_backend
 from chatd.providers.actions import save_model_config, save_provider
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
-
-RECORDINGS = Path(os.environ.get("CHATD_RECORDINGS", "../shared/recordings"))
-
 
 @pytest.fixture(autouse=True)
 def _fresh_live_layer(request: pytest.FixtureRequest) -> Iterator[None]:
@@ -68,11 +64,6 @@ def model(db: None) -> ModelConfig:
         new_key="sk-test-fake-provider-key",
     )
     return save_model_config(ModelConfig(ai_provider=provider, model="fake-model"))
-
-
-def token_for(user: User) -> str:
-    """Return a fresh API token."""
-    return create_token(user=user)[1]
 
 
 @pytest.fixture

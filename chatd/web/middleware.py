@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from chatd.core.errors import ChatdError, ErrorCode
 
@@ -43,7 +43,10 @@ class PageErrorMiddleware:
 
 def _page(request: HttpRequest, error: ChatdError) -> HttpResponse:
     context = {"title": _TITLES.get(error.code, "That did not work"), "refusal": error}
-    response = render(request, "web/error.html", context, status=error.http_status)
+    # Who is signed in stands in the database, so a page about its absence must not ask.
+    asking = None if error.code is ErrorCode.UNAVAILABLE else request
+    html = render_to_string("web/error.html", context, asking)
+    response = HttpResponse(html, status=error.http_status)
     if error.retry_after_seconds is not None:
         response["Retry-After"] = str(error.retry_after_seconds)
     return response

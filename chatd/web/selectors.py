@@ -104,9 +104,7 @@ def get_model_choice(current_id: UUID | None = None) -> ModelChoice:
     """Return the enabled models; `current_id` is picked where given, else the default."""
     models = list(
         ModelConfig.objects.select_related("ai_provider")
-        .filter(
-            deleted=False, enabled=True, ai_provider__enabled=True, ai_provider__deleted=False
-        )
+        .filter(deleted=False, enabled=True, ai_provider__enabled=True, ai_provider__deleted=False)
         .order_by("-is_default", "display_name", "model", "id")
     )
     first = models[0] if models else None
@@ -116,9 +114,7 @@ def get_model_choice(current_id: UUID | None = None) -> ModelChoice:
         models=models,
         selected_id=current_id if known else (first.pk if first and not current_id else None),
         is_demo=provider is not None and provider.name == DEMO_PROVIDER,
-        current=(
-            None if known or current_id is None else ModelConfig.objects.get(pk=current_id)
-        ),
+        current=(None if known or current_id is None else ModelConfig.objects.get(pk=current_id)),
     )
 
 

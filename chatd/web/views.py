@@ -100,9 +100,7 @@ def _render_list(request: HttpRequest, *, error: ChatdError | None = None) -> Ht
         "draft": request.POST.get("text", ""),
         "status_labels": LIST_STATUS_LABELS,
     }
-    return render(
-        request, "web/chats.html", context, status=error.http_status if error else 200
-    )
+    return render(request, "web/chats.html", context, status=error.http_status if error else 200)
 
 
 def _new_chat(request: HttpRequest) -> NewChat:
