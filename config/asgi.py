@@ -7,6 +7,4 @@ django_application = get_asgi_application()
 
 from chatd.sockets.routing import websocket_application  # noqa: E402 - needs a set-up Django
 
-application = ProtocolTypeRouter(
-    {"http": django_application, "websocket": websocket_application}
-)
+application = ProtocolTypeRouter({"http": django_application, "websocket": websocket_application})

@@ -41,4 +41,3 @@ app.conf.update(
         "housekeeping": {"task": "chatd.turns.housekeeping", "schedule": 3600.0},
     },
 )
-

@@ -29,9 +29,7 @@ class InstallationSecrets:
 def load_secrets(env: Environment) -> InstallationSecrets:
     """Return the secrets of this installation, creating the missing ones on the first call."""
     if env.secret_key and env.encryption_keys:
-        return InstallationSecrets(
-            secret_key=env.secret_key, encryption_keys=env.encryption_keys
-        )
+        return InstallationSecrets(secret_key=env.secret_key, encryption_keys=env.encryption_keys)
     stored = _read_or_create(env.data_dir / "secrets.json")
     return InstallationSecrets(
         secret_key=env.secret_key or stored.secret_key,

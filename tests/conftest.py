@@ -16,6 +16,7 @@ from chatd.live.backend import live_backend
 from chatd.providers.actions import save_model_config, save_provider
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
 
+
 @pytest.fixture(autouse=True)
 def _fresh_live_layer(request: pytest.FixtureRequest) -> Iterator[None]:
     """Parts and doorbells of one test never reach another."""
@@ -58,9 +59,7 @@ def cast(db: None) -> Cast:
 def model(db: None) -> ModelConfig:
     """The default model, of a provider that nothing listens behind."""
     provider = save_provider(
-        AIProvider(
-            type=ProviderType.OPENAI_COMPAT, name="fake", base_url="http://127.0.0.1:9/v1"
-        ),
+        AIProvider(type=ProviderType.OPENAI_COMPAT, name="fake", base_url="http://127.0.0.1:9/v1"),
         new_key="sk-test-fake-provider-key",
     )
     return save_model_config(ModelConfig(ai_provider=provider, model="fake-model"))

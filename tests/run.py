@@ -40,7 +40,10 @@ def main(arguments: list[str]) -> int:
         if database_url:
             runs.append(("PostgreSQL", database_url))
         outcomes = [_run(name, url, redis_url or "", arguments) for name, url in runs]
-    totals = {word: sum(counts[word] for _, counts in outcomes) for word in ("passed", "failed", "skipped")}
+    totals = {
+        word: sum(counts[word] for _, counts in outcomes)
+        for word in ("passed", "failed", "skipped")
+    }
     print(f"{totals['passed']} passed, {totals['failed']} failed, {totals['skipped']} skipped")
     code = max(code for code, _ in outcomes)
     if strict and (missing or totals["skipped"]):
@@ -49,7 +52,9 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def _run(name: str, database_url: str, redis_url: str, arguments: list[str]) -> tuple[int, dict[str, int]]:
+def _run(
+    name: str, database_url: str, redis_url: str, arguments: list[str]
+) -> tuple[int, dict[str, int]]:
     print(f"=== tests on {name} ===", flush=True)
     with tempfile.TemporaryDirectory(prefix="chatd-test-") as data:
         environment = _environment() | {
@@ -59,7 +64,9 @@ def _run(name: str, database_url: str, redis_url: str, arguments: list[str]) -> 
             "CHATD_LOG_LEVEL": os.environ.get("CHATD_LOG_LEVEL", "ERROR"),
         }
         command = [sys.executable, "-m", "pytest", *arguments]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None
         lines = []
         for line in process.stdout:

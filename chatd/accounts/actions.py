@@ -72,8 +72,7 @@ def create_user(
             user.save(force_insert=True)
             joined = [default_organization()] if organizations is None else organizations
             OrganizationMember.objects.bulk_create(
-                OrganizationMember(organization=organization, user=user)
-                for organization in joined
+                OrganizationMember(organization=organization, user=user) for organization in joined
             )
     except IntegrityError:
         raise conflict(f'A user named "{username}" or with this e-mail exists already.') from None

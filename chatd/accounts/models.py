@@ -34,7 +34,7 @@ class UserStatus(models.TextChoices):
 
 
 class LoginType(models.TextChoices):
-    PASSWORD = "password", "Password"  # noqa: S105 - the name of a login type
+    PASSWORD = "password", "Password"
     OIDC = "oidc", "OpenID Connect"
     NONE = "none", "None"
 
@@ -91,9 +91,7 @@ class User(AbstractBaseUser):
     email = models.EmailField(max_length=254, blank=True, default="")
     name = models.CharField(max_length=128, blank=True, default="")
     avatar_url = models.CharField(max_length=512, blank=True, default="")
-    status = models.CharField(
-        max_length=16, choices=UserStatus.choices, default=UserStatus.ACTIVE
-    )
+    status = models.CharField(max_length=16, choices=UserStatus.choices, default=UserStatus.ACTIVE)
     rbac_roles = models.JSONField(default=list, blank=True)
     login_type = models.CharField(
         max_length=16, choices=LoginType.choices, default=LoginType.PASSWORD
@@ -106,7 +104,7 @@ class User(AbstractBaseUser):
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now, editable=False)
 
-    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+    objects: ClassVar[UserManager] = UserManager()
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"

@@ -5,6 +5,7 @@ Chat rights come from the site role, the role in the chat's organisation, owners
 """
 
 from enum import StrEnum
+from uuid import UUID
 
 from chatd.accounts.models import OrganizationMember, OrganizationRole, User
 
@@ -32,7 +33,7 @@ ACL_RIGHTS: dict[str, frozenset[ChatRight]] = {"read": frozenset({ChatRight.READ
 """Rights of an entry in a chat's ACL, by its permission."""
 
 
-def membership(user: User, organization_id: object) -> OrganizationMember | None:
+def membership(user: User, organization_id: UUID) -> OrganizationMember | None:
     """Return the user's membership of an organisation, with the organisation."""
     return (
         OrganizationMember.objects.select_related("organization")

@@ -19,9 +19,7 @@ _ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(r"^([A-Za-z0-9]{10})-([A-Za-z0-9]{22})$")
 _USED_RESOLUTION = timedelta(minutes=1)
 
-SIGNED_OUT = (
-    "You are signed out or your session has expired. Please sign in again to continue."
-)
+SIGNED_OUT = "You are signed out or your session has expired. Please sign in again to continue."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def authenticate_token(text: str) -> APIKey:
 
 
 def _note_use(key: APIKey) -> None:
-    """Record the use at a resolution of a minute: a write per request would cost more than it says."""
+    """Record the use to the minute: a write per request would cost more than it says."""
     instant = now()
     if key.last_used is None or instant - key.last_used > _USED_RESOLUTION:
         APIKey.objects.filter(pk=key.pk).update(last_used=instant)

@@ -26,7 +26,7 @@ from chatd.chats.wire import chat_body, empty_diff_status
 class CreateChatRequest(Struct, kw_only=True):
     """Body of `POST /chats`. `organization_id` absent is the caller's default organisation."""
 
-    organization_id: UUID | None | UnsetType = UNSET
+    organization_id: UUID | UnsetType | None = UNSET
     content: list[InputPart] | None = None
     system_prompt: str | None = None
     workspace_id: UUID | None = None
@@ -85,9 +85,7 @@ class ChatViewSet(ResourceViewSet):
         return Response(chat_body(interrupt_chat(self.actor(request), path_uuid(chat))))
 
 
-def _family_bodies(
-    roots: list[Chat], children: dict[UUID, list[Chat]]
-) -> list[dict[str, Any]]:
+def _family_bodies(roots: list[Chat], children: dict[UUID, list[Chat]]) -> list[dict[str, Any]]:
     return [
         chat_body(
             root,

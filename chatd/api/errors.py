@@ -47,14 +47,14 @@ def as_chatd_error(error: Exception) -> ChatdError:
         case exceptions.APIException():
             return ChatdError(ErrorCode.BAD_REQUEST, str(error.detail))
         case OperationalError():
-            log.exception("database unavailable")
+            log.error("database unavailable", exc_info=error)
             return ChatdError(
                 ErrorCode.UNAVAILABLE,
                 "The database is not available right now. Try again.",
                 retry_after_seconds=1,
             )
         case _:
-            log.exception("unexpected error")
+            log.error("unexpected error", exc_info=error)
             return ChatdError(
                 ErrorCode.INTERNAL,
                 "An internal server error occurred.",

@@ -1,4 +1,4 @@
-"""Reading requests: bodies as typed structs under a size cap, ids and cursors from paths and queries.
+"""Reading requests: bodies as typed structs under a size cap, ids and cursors of the URL.
 
 Decoding is as strict about types as a Go client expects and as lenient about the rest: unknown
 fields are ignored, null is "not given".
@@ -125,4 +125,3 @@ class QueryReader:
 def given(value: T | msgspec.UnsetType | None) -> T | None:
     """Return a decoded field, None when it was absent."""
     return None if isinstance(value, msgspec.UnsetType) else value
-

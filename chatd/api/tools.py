@@ -21,7 +21,9 @@ class ToolResult(Struct, kw_only=True):
     def part(self) -> ToolResultPart:
         return ToolResultPart(
             tool_call_id=self.tool_call_id or "",
-            result=UNSET if isinstance(self.output, UnsetType) else msgspec.json.decode(self.output),
+            result=UNSET
+            if isinstance(self.output, UnsetType)
+            else msgspec.json.decode(self.output),
             is_error=True if self.is_error else UNSET,
         )
 

@@ -12,7 +12,7 @@ _CHAT = r"experimental/chats/(?P<chat>[^/]+)"
 
 
 def _route(path: str, viewset: type[ResourceViewSet], **methods: str) -> URLPattern:
-    return re_path(rf"^{path}/?$", viewset.as_view(methods))
+    return re_path(rf"^{path}/?$", viewset.as_view({**methods}))
 
 
 urlpatterns = [

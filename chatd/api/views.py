@@ -14,7 +14,7 @@ class ResourceViewSet(ViewSet):
     """Base of the viewsets: `actor()` is who calls."""
 
     def actor(self, request: Request) -> Actor:
-        return cast(Actor, request.auth)
+        return cast("Actor", request.auth)
 
 
 def route_not_found(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:

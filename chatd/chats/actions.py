@@ -23,8 +23,8 @@ from chatd.chats.content import (
     size_of,
 )
 from chatd.chats.models import Chat, ChatMessage, ClientType, PlanMode, Status
-from chatd.chats.parts import ToolResultPart
 from chatd.chats.partial import Partial, partial_from_log
+from chatd.chats.parts import ToolResultPart
 from chatd.chats.prompts import opening_texts
 from chatd.chats.selectors import (
     get_chat_for,
@@ -121,7 +121,9 @@ def create_chat(actor: Actor, request: NewChat) -> Chat:
     )
 
 
-def send_message(actor: Actor, chat_id: UUID, request: Callable[[], NewMessageRequest]) -> states.Sent:
+def send_message(
+    actor: Actor, chat_id: UUID, request: Callable[[], NewMessageRequest]
+) -> states.Sent:
     """Send a message to one's own chat. `request` decodes the body, after the rights are known.
 
     Raises ChatdError 400, 403, 404, 429.
@@ -135,9 +137,7 @@ def send_message(actor: Actor, chat_id: UUID, request: Callable[[], NewMessageRe
     )
     plan_mode = _check_plan_mode(wanted.plan_mode or "")
     if wanted.busy_behavior not in ("", "queue", "interrupt"):
-        raise bad_request(
-            "Invalid busy_behavior value.", detail='Must be "queue" or "interrupt".'
-        )
+        raise bad_request("Invalid busy_behavior value.", detail='Must be "queue" or "interrupt".')
     interrupt = wanted.busy_behavior == "interrupt"
     message = _user_content(actor, content, wanted.model_config_id)
     with_conflict = _conflict_text("Cannot send messages to an archived chat.")
@@ -318,7 +318,8 @@ def _check_system_prompt(text: str) -> None:
     if size > MAX_SYSTEM_PROMPT_BYTES:
         raise bad_request(
             "System prompt exceeds maximum length.",
-            detail=f"System prompt must be at most {MAX_SYSTEM_PROMPT_BYTES} characters, got {size}.",
+            detail=f"System prompt must be at most {MAX_SYSTEM_PROMPT_BYTES} characters,"
+            f" got {size}.",
         )
 
 
@@ -344,9 +345,7 @@ def _check_mcp_servers(ids: Sequence[UUID]) -> list[str]:
     """No MCP server is configured in this version, so every id is unknown."""
     if ids:
         named = ", ".join(str(server_id) for server_id in ids)
-        raise bad_request(
-            "One or more MCP server IDs are invalid.", detail=f"Invalid IDs: {named}"
-        )
+        raise bad_request("One or more MCP server IDs are invalid.", detail=f"Invalid IDs: {named}")
     return []
 
 
@@ -374,5 +373,3 @@ def _not_waiting(status: str) -> ChatdError:
         "Chat is not waiting for tool results.",
         detail=f'Chat status is "{status}", expected "requires_action".',
     )
-
-

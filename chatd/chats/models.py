@@ -87,18 +87,14 @@ class Chat(models.Model):
     root_chat = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="descendants"
     )
-    last_model_config = models.ForeignKey(
-        ModelConfig, on_delete=models.PROTECT, related_name="+"
-    )
+    last_model_config = models.ForeignKey(ModelConfig, on_delete=models.PROTECT, related_name="+")
     title = models.TextField(default="New Chat")
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
     mode = models.CharField(max_length=16, choices=Mode.choices, null=True, blank=True)  # noqa: DJ001
     plan_mode = models.CharField(  # noqa: DJ001 - NULL is "off" in the contract
         max_length=8, choices=PlanMode.choices, null=True, blank=True
     )
-    client_type = models.CharField(
-        max_length=4, choices=ClientType.choices, default=ClientType.API
-    )
+    client_type = models.CharField(max_length=4, choices=ClientType.choices, default=ClientType.API)
 
     runner_id = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
@@ -181,9 +177,7 @@ class Chat(models.Model):
                 | Q(user_acl={}, group_acl={}),
                 name="chat_acl_only_on_roots",
             ),
-            models.CheckConstraint(
-                condition=Q(status__in=Status.values), name="chat_status_known"
-            ),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="chat_status_known"),
         ]
         indexes = [
             models.Index(
@@ -238,9 +232,7 @@ class ChatMessage(models.Model):
     role = models.CharField(max_length=9, choices=Role.choices)
     content = NulSafeJSONField(null=True, blank=True)
     content_version = models.SmallIntegerField(default=1)
-    visibility = models.CharField(
-        max_length=5, choices=Visibility.choices, default=Visibility.BOTH
-    )
+    visibility = models.CharField(max_length=5, choices=Visibility.choices, default=Visibility.BOTH)
     input_tokens = models.BigIntegerField(null=True, blank=True)
     output_tokens = models.BigIntegerField(null=True, blank=True)
     total_tokens = models.BigIntegerField(null=True, blank=True)

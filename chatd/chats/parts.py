@@ -39,7 +39,7 @@ class ToolCallPart(Part, tag="tool-call", frozen=True):
     args: Any = UNSET
     args_delta: str | UnsetType = UNSET
     parsed_commands: list[list[str]] | UnsetType = UNSET
-    mcp_server_config_id: str | None | UnsetType = UNSET
+    mcp_server_config_id: str | UnsetType | None = UNSET
     provider_executed: bool | UnsetType = UNSET
     created_at: str | UnsetType = UNSET
     provider_metadata: Any = UNSET
@@ -55,7 +55,7 @@ class ToolResultPart(Part, tag="tool-result", frozen=True):
     result_reset: bool | UnsetType = UNSET
     is_error: bool | UnsetType = UNSET
     is_media: bool | UnsetType = UNSET
-    mcp_server_config_id: str | None | UnsetType = UNSET
+    mcp_server_config_id: str | UnsetType | None = UNSET
     provider_executed: bool | UnsetType = UNSET
     created_at: str | UnsetType = UNSET
     provider_metadata: Any = UNSET
@@ -73,7 +73,7 @@ class FilePart(Part, tag="file", frozen=True):
     media_type: str
     name: str | UnsetType = UNSET
     data: str | UnsetType = UNSET
-    file_id: str | None | UnsetType = UNSET
+    file_id: str | UnsetType | None = UNSET
     created_at: str | UnsetType = UNSET
 
 
@@ -87,7 +87,7 @@ class FileReferencePart(Part, tag="file-reference", frozen=True):
 class ContextFilePart(Part, tag="context-file", frozen=True):
     context_file_path: str
     context_file_truncated: bool | UnsetType = UNSET
-    context_file_agent_id: str | None | UnsetType = UNSET
+    context_file_agent_id: str | UnsetType | None = UNSET
     context_file_content: str | UnsetType = UNSET
     context_file_os: str | UnsetType = UNSET
     context_file_directory: str | UnsetType = UNSET

@@ -168,9 +168,7 @@ def page_messages(
 
 def list_queue(chat_id: UUID) -> list[ChatQueuedMessage]:
     """Return the queue, the next one first."""
-    return list(
-        ChatQueuedMessage.objects.filter(chat_id=chat_id).order_by("created_at", "id")
-    )
+    return list(ChatQueuedMessage.objects.filter(chat_id=chat_id).order_by("created_at", "id"))
 
 
 def newest_assistant_id(chat_id: UUID) -> int | None:

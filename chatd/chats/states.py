@@ -28,8 +28,8 @@ from chatd.chats.models import (
     Status,
     Visibility,
 )
-from chatd.chats.parts import ToolResultPart, to_stored
 from chatd.chats.partial import Partial, partial_messages, synthetic_results
+from chatd.chats.parts import ToolResultPart, to_stored
 from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import (
     NewMessage,
@@ -214,17 +214,13 @@ def interrupt(chat_id: UUID, *, partial: Partial | None = None) -> Chat:
         return t.chat
 
 
-def edit_message(
-    chat_id: UUID, message_id: int, message: UserContent
-) -> tuple[Chat, ChatMessage]:
+def edit_message(chat_id: UUID, message_id: int, message: UserContent) -> tuple[Chat, ChatMessage]:
     """Cut history at a user message, put a new one in its place, empty the queue, start anew.
 
     Raises StateConflictError, ChatdError 400 (role, model) or 404 (message).
     """
     with transition(chat_id, Event.EDIT) as t:
-        original = ChatMessage.objects.filter(
-            pk=message_id, chat_id=chat_id, deleted=False
-        ).first()
+        original = ChatMessage.objects.filter(pk=message_id, chat_id=chat_id, deleted=False).first()
         if original is None:
             raise not_found(
                 "Chat message not found.", detail="Message does not belong to this chat."
@@ -671,4 +667,3 @@ def _locked_family(chat_id: UUID) -> list[Chat]:
         .order_by("created_at", "id")
     )
     return [first, *rest]
-

@@ -1,1 +1,1 @@
-"""What every layer may use: errors, clock, crypto, JSON, logging context. Imports nothing of ours."""
+"""What every layer may use: errors, clock, crypto, fields, logging context, threads."""

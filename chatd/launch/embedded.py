@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from celery import beat
 from celery.worker import WorkController
@@ -30,13 +31,10 @@ class BackgroundWorker:
             without_mingle=True,
             without_heartbeat=True,
         )
-        self._thread = threading.Thread(
-            target=self._worker.start, name="chatd-celery", daemon=True
-        )
-        self._beat = beat.EmbeddedService(
+        self._thread = threading.Thread(target=self._worker.start, name="chatd-celery", daemon=True)
+        self._beat: Any = beat.EmbeddedService(
             app, thread=True, schedule_filename=str(env.data_dir / "beat-schedule")
         )
-        self._beat.daemon = True
 
     def start(self) -> None:
         process_runtime()
@@ -46,14 +44,12 @@ class BackgroundWorker:
     def stop(self) -> None:
         """Give running turns back, then end worker and beat."""
         stop_process_runtime()
-        worker_state.should_stop = 0
+        worker_state.should_stop = 0  # type: ignore[assignment]
         self._beat.stop()
         self._thread.join(_JOIN_SECONDS)
 
 
-def serve_embedded(
-    env: Environment, *, host: str, port: int, announce: Callable[[], None]
-) -> None:
+def serve_embedded(env: Environment, *, host: str, port: int, announce: Callable[[], None]) -> None:
     """Serve until a signal comes; running turns are given back before sockets are closed."""
     worker = BackgroundWorker(env)
     worker.start()

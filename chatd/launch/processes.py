@@ -78,7 +78,10 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         child.started_at = time.monotonic()
         child.process = subprocess.Popen(  # noqa: S603 - our own commands
-            child.command, cwd=BASE_DIR, start_new_session=True, preexec_fn=_die_with_parent
+            child.command,
+            cwd=BASE_DIR,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
         log.info("process started", role=child.name, pid=child.process.pid)
 

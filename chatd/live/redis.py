@@ -196,4 +196,4 @@ CHANNEL_PREFIX = "chatd"
 
 
 def _entries(rows: Any) -> list[PartEntry]:
-    return [decode_entry(cast(dict[bytes, bytes], fields)[_FIELD]) for _, fields in rows]
+    return [decode_entry(cast("dict[bytes, bytes]", fields)[_FIELD]) for _, fields in rows]

@@ -22,9 +22,7 @@ async def _not_found(scope: dict[str, Any], receive: Any, send: Any) -> None:
 websocket_application = URLRouter(
     [
         re_path(r"^api/experimental/chats/watch/?$", WatchConsumer.as_asgi()),
-        re_path(
-            r"^api/experimental/chats/(?P<chat>[^/]+)/stream/?$", StreamConsumer.as_asgi()
-        ),
-        re_path(r"", _not_found),
+        re_path(r"^api/experimental/chats/(?P<chat>[^/]+)/stream/?$", StreamConsumer.as_asgi()),
+        re_path(r"", _not_found),  # type: ignore[arg-type]
     ]
 )

@@ -14,8 +14,8 @@ class WatchConsumer(OneWaySocket):
         return [owner_group(self.actor.user.pk)]
 
     async def opening(self) -> AsyncIterator[str]:
-        return
-        yield ""
+        for frame in ():
+            yield frame
 
     async def frames_for(self, items: list[Any], *, resync: bool) -> AsyncIterator[str]:
         for payload in items:

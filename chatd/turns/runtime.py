@@ -114,9 +114,7 @@ class Runtime:
         runner = TurnRunner(chat_id, runner_id, live_backend(), self._session)
         self._leased[runner_id] = runner
         acquiring = asyncio.ensure_future(
-            in_database_thread(
-                states.acquire, chat_id, runner_id, lease_seconds=env.lease_seconds
-            )
+            in_database_thread(states.acquire, chat_id, runner_id, lease_seconds=env.lease_seconds)
         )
         try:
             chat = await asyncio.shield(acquiring)
@@ -148,9 +146,7 @@ class Runtime:
         held = [runner_id for runner_id, runner in self._leased.items() if runner.is_running]
         if not held:
             return
-        alive = await in_database_thread(
-            states.renew_leases, held, lease_seconds=env.lease_seconds
-        )
+        alive = await in_database_thread(states.renew_leases, held, lease_seconds=env.lease_seconds)
         for runner_id in set(held) - alive:
             runner = self._leased.get(runner_id)
             if runner is not None and runner.is_running:

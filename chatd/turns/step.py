@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -98,7 +99,9 @@ class StepCollector:
                 self._add_call(event)
             case Source(id=source_id, url=url, title=title):
                 part = {"type": "source", "source_id": source_id, "url": url, "title": title}
-                self._add_whole({key: value for key, value in part.items() if value or key == "url"})
+                self._add_whole(
+                    {key: value for key, value in part.items() if value or key == "url"}
+                )
             case Finish():
                 self._finish = event
 
@@ -132,10 +135,9 @@ class StepCollector:
             "tool_name": event.name,
             "created_at": rfc3339(now()),
         }
-        try:
+        # What does not parse is stored without arguments; the call is answered with an error.
+        with suppress(ValueError):
             part["args"] = json.loads(event.arguments or "{}")
-        except ValueError:
-            pass  # stored without arguments; the call is answered with an error
         self._calls.append(part)
         self._add_whole(part)
 
@@ -152,9 +154,7 @@ class StepCollector:
     def result(self) -> StepResult:
         """Return the step; a call that was cut because it was full ended by length."""
         self._end_block()
-        content = [
-            block.stored() if isinstance(block, _Block) else block for block in self._blocks
-        ]
+        content = [block.stored() if isinstance(block, _Block) else block for block in self._blocks]
         finish = self._finish or Finish(reason=FinishReason.LENGTH, usage=None)
         return StepResult(
             content=content,

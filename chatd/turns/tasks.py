@@ -26,11 +26,11 @@ def housekeeping() -> None:
     purge_expired_tokens()
 
 
-@worker_ready.connect(dispatch_uid="chatd-worker-ready")  # type: ignore[untyped-decorator]
+@worker_ready.connect(dispatch_uid="chatd-worker-ready")
 def _start(**_: Any) -> None:
     process_runtime()
 
 
-@worker_shutting_down.connect(dispatch_uid="chatd-worker-stop")  # type: ignore[untyped-decorator]
+@worker_shutting_down.connect(dispatch_uid="chatd-worker-stop")
 def _stop(**_: Any) -> None:
     stop_process_runtime()

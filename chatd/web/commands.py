@@ -5,7 +5,6 @@ A refused form shows the chat again with the reason, and with the text that was 
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -26,23 +25,17 @@ from chatd.web.forms import posted_message, posted_text
 from chatd.web.selectors import get_chat_page
 from chatd.web.views import acting, render_chat
 
-P = ParamSpec("P")
 
-
-def _command(
-    act: Callable[Concatenate[HttpRequest, UUID, P], None],
-) -> Callable[Concatenate[HttpRequest, UUID, P], HttpResponse]:
+def _command(act: Callable[..., None]) -> Callable[..., HttpResponse]:
     """Return the view of a form. A GET, as after signing in again, leads to the chat."""
 
     @require_http_methods(["GET", "HEAD", "POST"])
     @login_required
     @wraps(act)
-    def view(
-        request: HttpRequest, chat_id: UUID, *args: P.args, **kwargs: P.kwargs
-    ) -> HttpResponse:
+    def view(request: HttpRequest, chat_id: UUID, **path: int) -> HttpResponse:
         if request.method == "POST":
             try:
-                act(request, chat_id, *args, **kwargs)
+                act(request, chat_id, **path)
             except ChatdError as error:
                 return _refused(request, chat_id, error)
         return redirect(reverse("chat", args=[chat_id]) + "#latest")

@@ -13,7 +13,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 when the database is migrated and the live layer answers, else 503 and what fails."""
+    """Answer 200 when database and live layer are usable, else 503 and what is not."""
     checks = {"database": _database(), "live": _live()}
     ready = all(state == "ok" for state in checks.values())
     return JsonResponse(

@@ -53,7 +53,7 @@ class Block:
 
     kind: str
     text: str = ""
-    html: SafeString = SafeString("")
+    html: SafeString | None = None
     label: str = ""
     url: str = ""
     is_error: bool = False

@@ -64,9 +64,11 @@ def postgres() -> Iterator[str | None]:
     if binaries is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="chatd-pg-") as folder:
-        with _started_postgres(binaries, Path(folder)) as url:
-            yield url
+    with (
+        tempfile.TemporaryDirectory(prefix="chatd-pg-") as folder,
+        _started_postgres(binaries, Path(folder)) as url,
+    ):
+        yield url
 
 
 @contextmanager
@@ -78,7 +80,18 @@ def _started_postgres(binaries: Path, folder: Path) -> Iterator[str]:
         folder.chmod(0o755)
     data, port = folder / "data", free_port()
     subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"],
+        [
+            binaries / "initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ],
         check=True,
         stdout=subprocess.DEVNULL,
         user=account,
@@ -120,7 +133,17 @@ def redis() -> Iterator[str | None]:
         yield None
         return
     port = free_port()
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command = [
+        binary,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tempfile.gettempdir())
     try:
         wait_for_port(port, process, _START_SECONDS)

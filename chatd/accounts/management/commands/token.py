@@ -25,7 +25,7 @@ class Command(BaseCommand):
             raise CommandError(f'There is no user named "{username}".')
         lifetime = timedelta(days=days) if days is not None else None
         try:
-            _, text = create_token(user=user, name=name, lifetime=lifetime)
+            text = create_token(user=user, name=name, lifetime=lifetime)[1]
         except ChatdError as error:
             raise CommandError(" ".join(filter(None, [error.message, error.detail]))) from None
         self.stdout.write(text)

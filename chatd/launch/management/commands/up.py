@@ -62,7 +62,11 @@ class Command(BaseCommand):
 
     def _announce(self, host: str, port: int, administrator: Administrator | None) -> None:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
-        lines = ["", f"  chatd is ready:  http://{shown}:{port}/", f"  data directory:  {env.data_dir}"]
+        lines = [
+            "",
+            f"  chatd is ready:  http://{shown}:{port}/",
+            f"  data directory:  {env.data_dir}",
+        ]
         if administrator is not None:
             lines.append(f"  sign in as:      {administrator.username}")
             if administrator.password:

@@ -1,0 +1,57 @@
+# Every command of the project. `make help` lists them.
+# A fresh machine needs Python 3.11 or newer and make; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: help setup run test test-states lint type check lock clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+run: $(RUN) ## Start chatd on http://127.0.0.1:8000 (SQLite, no Redis, offline demo model)
+	@exec $(BIN)/python manage.py up $(ARGS)
+
+setup: $(DEV) ## Install everything for development into .venv
+
+test: $(DEV) ## Run the tests on SQLite and on PostgreSQL
+	$(BIN)/python tests/run.py -n 2 $(ARGS)
+
+test-states: $(DEV) ## Drive the state machine with 20,000 random steps per database
+	CHATD_TEST_STEPS=20000 $(BIN)/python tests/run.py tests/chats -n 2 --timeout 1800
+
+lint: $(DEV) ## Check format, style, templates and import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/djlint --quiet --check templates --lint
+	$(BIN)/lint-imports
+
+type: $(DEV) ## Check types (mypy strict)
+	$(BIN)/mypy
+
+check: lint type ## Lint, types, migrations and system checks
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check
+
+lock: $(DEV) ## Write the lock files anew from pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove the environment and caches, but no data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("chatd needs Python 3.11 or newer.") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): requirements.lock | $(BIN)/python
+	$(PIP) -r requirements.lock
+	@touch $@
+
+$(DEV): requirements-dev.lock | $(BIN)/python
+	$(PIP) -r requirements-dev.lock
+	@touch $@ $(RUN)
