@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+import django_stubs_ext
 
 from config.env import BASE_DIR, env
 from config.logging import configure_logging
@@ -162,6 +163,9 @@ CHATD_ENCRYPTION_KEYS = _secrets.encryption_keys
 
 # User names are unique among people who are not deleted, by a partial constraint.
 SILENCED_SYSTEM_CHECKS = ["auth.W004"]
+
+# Django's generic classes take their type arguments at run time too.
+django_stubs_ext.monkeypatch()
 
 LOGGING_CONFIG = None
 configure_logging(env)

@@ -14,7 +14,8 @@ class WatchConsumer(OneWaySocket):
         return [owner_group(self.actor.user.pk)]
 
     async def opening(self) -> AsyncIterator[str]:
-        for frame in ():
+        nothing: list[str] = []
+        for frame in nothing:
             yield frame
 
     async def frames_for(self, items: list[Any], *, resync: bool) -> AsyncIterator[str]:
