@@ -43,12 +43,11 @@ class Environment:
     pending_resend_seconds: float
     action_timeout_seconds: float
     stream_silence_seconds: float
-    connect_timeout_seconds: float
     retry_first_delay_seconds: float
     retry_max_delay_seconds: float
     flush_window_seconds: float
     heal_seconds: float
-    demo_pace_seconds: float
+    demo_pace: float
     token_max_days: int
 
     @property
@@ -130,12 +129,11 @@ def read_environment(values: Mapping[str, str]) -> Environment:
         pending_resend_seconds=read.number("CHATD_PENDING_RESEND_SECONDS", 2, least=0.1),
         action_timeout_seconds=read.number("CHATD_ACTION_TIMEOUT_SECONDS", 300, least=1),
         stream_silence_seconds=read.number("CHATD_STREAM_SILENCE_SECONDS", 600, least=0.1),
-        connect_timeout_seconds=read.number("CHATD_CONNECT_TIMEOUT_SECONDS", 10, least=0.1),
         retry_first_delay_seconds=read.number("CHATD_RETRY_FIRST_DELAY_SECONDS", 1),
         retry_max_delay_seconds=read.number("CHATD_RETRY_MAX_DELAY_SECONDS", 60),
         flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.03),
         heal_seconds=read.number("CHATD_HEAL_SECONDS", 3, least=0.1),
-        demo_pace_seconds=read.number("CHATD_DEMO_PACE_SECONDS", 0.03),
+        demo_pace=read.number("CHATD_DEMO_PACE", 1),
         token_max_days=read.integer("CHATD_TOKEN_MAX_DAYS", 365, least=1),
     )
 

@@ -7,7 +7,7 @@ meaning of bytes (codecs), retries, which key or model is used.
 import asyncio
 import platform
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import cache
 from importlib import metadata
 from typing import TypeVar
@@ -26,6 +26,7 @@ from chatd.llm.errors import (
 from chatd.llm.types import Event, Provider, Request
 
 CONNECT_SECONDS = 30.0
+DRAIN_SECONDS = 0.02
 SILENCE_SECONDS = 600.0
 
 _T = TypeVar("_T")
@@ -87,9 +88,18 @@ async def _events(
         async with aclosing(_decoded(response, decoder, provider, silence_seconds)) as events:
             async for event in events:
                 yield event
+        await _drain(response)
     finally:
         # not release(): an answer that is still being written must stop being paid for
         response.close()
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read a finished answer to its very end, so that its connection serves the next call."""
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while await response.content.readany():
+                pass
 
 
 async def _post(

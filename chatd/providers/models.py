@@ -1,13 +1,27 @@
 """Providers, their central keys and model configs. Changes go through `actions` and the admin."""
 
 import uuid
+from urllib.parse import urlsplit
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
 from chatd.core.clock import now
 from chatd.core.fields import EncryptedTextField
+
+
+def validate_http_url(value: str) -> None:
+    """Refuse what is not an absolute http(s) URL; any host will do, also one without a dot."""
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        valid = False
+    if not valid or any(character.isspace() for character in value):
+        raise ValidationError("Enter an absolute URL that starts with http:// or https://.")
 
 
 class ProviderType(models.TextChoices):
@@ -41,7 +55,7 @@ class AIProvider(models.Model):
     display_name = models.CharField(max_length=128, blank=True, default="")
     enabled = models.BooleanField(default=True)
     deleted = models.BooleanField(default=False)
-    base_url = models.URLField(max_length=512)
+    base_url = models.CharField(max_length=512, validators=[validate_http_url])
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now, editable=False)
 

@@ -44,7 +44,7 @@ class Command(BaseCommand):
             administrator = ensure_administrator(env)
         except ChatdError as error:
             raise CommandError(f"The administrator cannot be created: {error.message}") from None
-        demo = serve_demo("127.0.0.1", 0)
+        demo = serve_demo("127.0.0.1", 0, pace=env.demo_pace)
         try:
             ensure_demo_model(base_url=demo.base_url, model=DEMO_MODEL)
             self._serve(host, port, administrator)
