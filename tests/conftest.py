@@ -60,7 +60,7 @@ def model(db: None) -> ModelConfig:
     """The default model, of a provider that nothing listens behind."""
     provider = save_provider(
         AIProvider(type=ProviderType.OPENAI_COMPAT, name="fake", base_url="http://127.0.0.1:9/v1"),
-        new_key="sk-test-fake-provider-key",
+        new_key="fake-provider-key",
     )
     return save_model_config(ModelConfig(ai_provider=provider, model="fake-model"))
 

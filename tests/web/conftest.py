@@ -6,39 +6,29 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from chatd.accounts.actions import create_user
-from chatd.accounts.models import SiteRole, User
+from chatd.accounts.models import User
 from chatd.chats.actions import Actor, NewChat, create_chat
 from chatd.chats.content import InputPart
 from chatd.chats.models import Chat, ChatMessage, Role
 from chatd.core.clock import now
 from chatd.providers.actions import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig
-
-PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def alice(db: None) -> User:
-    return create_user(
-        username="alice", email="alice@example.com", password=PASSWORD, name="Alice Ames"
-    )
+from tests.conftest import Cast
 
 
 @pytest.fixture
-def carol(db: None) -> User:
-    """Not the owner of anything of Alice's."""
-    return create_user(username="carol", email="carol@example.com", password=PASSWORD)
+def alice(cast: Cast) -> User:
+    return cast.alice
 
 
 @pytest.fixture
-def root(db: None) -> User:
-    return create_user(
-        username="root",
-        email="root@example.com",
-        password=PASSWORD,
-        site_roles=[SiteRole.OWNER],
-    )
+def carol(cast: Cast) -> User:
+    return cast.carol
+
+
+@pytest.fixture
+def root(cast: Cast) -> User:
+    return cast.root
 
 
 @pytest.fixture

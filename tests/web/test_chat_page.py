@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection
@@ -33,8 +34,6 @@ def running(new_chat: NewChat) -> Chat:
 
 
 def stream(chat: Chat, seq: int, *parts: dict[str, Any], role: str = "assistant") -> None:
-    import msgspec
-
     entry = PartEntry(
         episode=Episode(chat.history_version, chat.attempt),
         seq=seq,
@@ -126,7 +125,7 @@ def test_a_reader_who_is_not_the_owner_can_only_read(root: User, new_chat: NewCh
 
     html = html_of(browser_of(root), chat)
 
-    assert "You are reading along. Only Alice Ames" in html
+    assert "You are reading along. Only alice," in html
     assert "<textarea" not in html
     chat.refresh_from_db()
     assert chat.last_read_message_id is None

@@ -5,9 +5,9 @@ import uuid
 import pytest
 from django.test import Client
 
-from chatd.accounts.models import User
-from tests.web.conftest import PASSWORD
+from chatd.accounts.models import LoginType, User
 
+PASSWORD = "correct horse battery"
 SOME_CHAT = uuid.UUID(int=7)
 PAGES = ["/chats", f"/chats/{SOME_CHAT}", f"/chats/{SOME_CHAT}/messages/1"]
 FORMS = [
@@ -17,6 +17,15 @@ FORMS = [
     f"/chats/{SOME_CHAT}/queue/1/remove",
     f"/chats/{SOME_CHAT}/queue/1/promote",
 ]
+
+
+@pytest.fixture
+def alice(alice: User) -> User:
+    """Alice with a password; the others of the cast have none."""
+    alice.login_type = LoginType.PASSWORD
+    alice.set_password(PASSWORD)
+    alice.save()
+    return alice
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -39,4 +39,4 @@ def lookup(mapping: Mapping[str, str], key: str) -> str:
 @register.filter
 def json_text(value: object) -> str:
     """Return `value` as JSON text for a data attribute; the template escapes it."""
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,78 @@
+"""Whole products as real processes.
+
+Modules say in `RUNS_ON` which deployment they start. Embedded ones use a SQLite of their own and
+run when the test run is on SQLite; split ones need the PostgreSQL server of the run. So each runs
+once, and none is reported as skipped in the other run.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.provider import ScriptedProvider
+from tests.support.client import Client
+from tests.support.product import Product, Web, embedded
+
+
+def _server_url() -> str:
+    given = os.environ.get("DATABASE_URL", "")
+    return given if given.startswith("postgres") else ""
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what belongs to the other run."""
+    here = "split" if _server_url() else "embedded"
+    runs_on = [getattr(getattr(item, "module", None), "RUNS_ON", here) for item in items]
+    left_out = [item for item, wanted in zip(items, runs_on, strict=True) if wanted != here]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item, wanted in zip(items, runs_on, strict=True) if wanted == here]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Add the logs of every running product to the report of a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for product in Product.running:
+            report.sections.append((f"processes of {product.folder.name}", product.logs()))
+
+
+@pytest.fixture(scope="session")
+def server_url() -> str:
+    """The PostgreSQL server of this run; a redis-server must be there too, or a loud skip."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server binary: the split deployment cannot be started")
+    return _server_url()
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[ScriptedProvider]:
+    with ScriptedProvider() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def product(provider: ScriptedProvider) -> Iterator[Product]:
+    """An embedded product that several modules share, with the scripted model as default."""
+    with embedded(CHATD_RETRY_FIRST_DELAY_SECONDS="0.05") as started:
+        started.up()
+        started.add_models({"base_url": provider.base_url, "is_default": True})
+        yield started
+
+
+@pytest.fixture(scope="session")
+def web(product: Product) -> Web:
+    found = product.processes[0]
+    assert isinstance(found, Web)
+    return found
+
+
+@pytest.fixture
+def client(product: Product, web: Web) -> Client:
+    return product.client(web)

@@ -1,0 +1,165 @@
+"""A provider whose answers tests script by prompt, and let through delta by delta.
+
+Belongs here: choosing an answer, pacing it. The HTTP server and the wire are of the testing kit.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from chatd.chattest.openai import (
+    Chunk,
+    OpenAIChunk,
+    OpenAIChunkChoice,
+    OpenAIHandler,
+    OpenAIRequest,
+    OpenAIResponse,
+    OpenAIServer,
+    finish_chunk,
+    streaming_response,
+    tool_call_chunk,
+    usage_chunk,
+)
+
+USAGE = usage_chunk(prompt=21, completion=7)
+
+
+def said(text: str) -> OpenAIChunk:
+    """Return the chunk of one text delta."""
+    return OpenAIChunk(choices=(OpenAIChunkChoice(delta=text),))
+
+
+def answer(*deltas: str) -> OpenAIHandler:
+    """Answer every request with these deltas at once."""
+    return lambda request: streaming_response(*map(said, deltas), finish_chunk(), USAGE)
+
+
+def calls(*wanted: tuple[str, str, str]) -> OpenAIHandler:
+    """Answer with tool calls, each (id, name, arguments)."""
+    chunks = [
+        tool_call_chunk(name, arguments, call_id=call_id, index=index)
+        for index, (call_id, name, arguments) in enumerate(wanted)
+    ]
+    return lambda request: streaming_response(*chunks, finish_chunk("tool_calls"), USAGE)
+
+
+def in_turn(*handlers: OpenAIHandler) -> OpenAIHandler:
+    """Answer the first request with the first handler, and so on; the last one stays."""
+    left = list(handlers)
+
+    def handler(request: OpenAIRequest) -> Any:
+        return (left.pop(0) if len(left) > 1 else left[0])(request)
+
+    return handler
+
+
+class Gate:
+    """An answer whose deltas a test lets through. Every request gets it from its beginning.
+
+    `open_streams` is the number of requests that are being answered right now.
+    """
+
+    def __init__(self, *deltas: str) -> None:
+        self._deltas: list[str] = list(deltas)
+        self._ended = False
+        self._streams: dict[object, tuple[asyncio.AbstractEventLoop, asyncio.Event]] = {}
+        self._changed = threading.Condition()
+
+    @property
+    def text(self) -> str:
+        return "".join(self._deltas)
+
+    @property
+    def open_streams(self) -> int:
+        return len(self._streams)
+
+    def send(self, *deltas: str) -> None:
+        """Let deltas through to every request, those that come later too."""
+        self._deltas += deltas
+        self._ring()
+
+    def end(self, *deltas: str) -> None:
+        """Let the last deltas through; the answer is complete."""
+        self._deltas += deltas
+        self._ended = True
+        self._ring()
+
+    def wait_for_streams(self, count: int, seconds: float = 20.0) -> None:
+        """Return when exactly `count` requests are being answered."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.open_streams == count, seconds):
+                raise AssertionError(f"{self.open_streams} open provider calls, not {count}")
+
+    def __call__(self, request: OpenAIRequest) -> OpenAIResponse:
+        return streaming_response(self._chunks())
+
+    def _ring(self) -> None:
+        with self._changed:
+            streams = list(self._streams.values())
+        for loop, event in streams:
+            loop.call_soon_threadsafe(event.set)
+
+    async def _chunks(self) -> AsyncIterator[Chunk]:
+        key, event, at = object(), asyncio.Event(), 0
+        with self._changed:
+            self._streams[key] = (asyncio.get_running_loop(), event)
+            self._changed.notify_all()
+        try:
+            while True:
+                event.clear()
+                ended, due = self._ended, self._deltas[at:]
+                at += len(due)
+                for delta in due:
+                    yield said(delta)
+                if ended:
+                    break
+                await event.wait()
+            yield finish_chunk()
+            yield USAGE
+        finally:
+            with self._changed:
+                del self._streams[key]
+                self._changed.notify_all()
+
+
+def paced(deltas: Sequence[str], seconds: float) -> OpenAIHandler:
+    """Stream deltas with a pause between them."""
+
+    async def chunks() -> AsyncIterator[Chunk]:
+        for delta in deltas:
+            yield said(delta)
+            await asyncio.sleep(seconds)
+        yield finish_chunk()
+        yield USAGE
+
+    return lambda request: streaming_response(chunks())
+
+
+class ScriptedProvider(OpenAIServer):
+    """Answers by the last message of the user; unknown prompts get a plain answer."""
+
+    def __init__(self, *, port: int = 0) -> None:
+        super().__init__(self._choose, port=port)
+        self._scripts: dict[str, OpenAIHandler] = {}
+
+    def on(self, prompt: str, handler: OpenAIHandler) -> None:
+        """Answer conversations whose last user message is `prompt` with `handler`."""
+        self._scripts[prompt] = handler
+
+    def gate(self, prompt: str, *deltas: str) -> Gate:
+        gate = Gate(*deltas)
+        self.on(prompt, gate)
+        return gate
+
+    def requests_for(self, prompt: str) -> list[OpenAIRequest]:
+        return [request for request in self.requests if _asked(request) == prompt]
+
+    def _choose(self, request: OpenAIRequest) -> Any:
+        asked = _asked(request)
+        return self._scripts.get(asked, answer("You said: ", asked))(request)
+
+
+def _asked(request: OpenAIRequest) -> str:
+    users = [message.content for message in request.messages if message.role == "user"]
+    return users[-1] if users else ""
