@@ -1,4 +1,4 @@
-"""Django settings. Values of a deployment come from `config.env`; nothing here reads the environment."""
+"""Django settings. Values of a deployment come from `config.env`, the reader of the environment."""
 
 from pathlib import Path
 from typing import Any

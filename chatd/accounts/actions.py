@@ -21,13 +21,13 @@ from chatd.core.clock import now
 from chatd.core.errors import Validation, bad_request, conflict
 from config.env import env
 
-_USERNAME = re.compile(r"^[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*$")
+_USERNAME = re.compile(r"[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*")
 MAX_USERNAME = 32
 
 
 def check_username(username: str) -> None:
     """Raise the 400 for a name that is not 1-32 letters, digits and single inner dashes."""
-    if len(username) > MAX_USERNAME or not _USERNAME.match(username):
+    if len(username) > MAX_USERNAME or not _USERNAME.fullmatch(username):
         raise bad_request(
             "Validation failed.",
             validations=[

@@ -16,7 +16,7 @@ from chatd.core.clock import now
 from chatd.core.errors import ChatdError, ErrorCode
 
 _ALPHABET = string.ascii_letters + string.digits
-_FORM = re.compile(r"^([A-Za-z0-9]{10})-([A-Za-z0-9]{22})$")
+_FORM = re.compile(r"([A-Za-z0-9]{10})-([A-Za-z0-9]{22})")
 _USED_RESOLUTION = timedelta(minutes=1)
 
 SIGNED_OUT = "You are signed out or your session has expired. Please sign in again to continue."
@@ -56,7 +56,7 @@ def unauthenticated(detail: str) -> ChatdError:
 
 def authenticate_token(text: str) -> APIKey:
     """Return the live key for `text`, with its user. Raises the 401 that names the reason."""
-    match = _FORM.match(text)
+    match = _FORM.fullmatch(text)
     if match is None:
         raise unauthenticated("Session token has an invalid format.")
     key_id, secret = match.groups()

@@ -7,17 +7,20 @@ from msgspec import UNSET, Struct, UnsetType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chatd.accounts.actions import default_organization
+from chatd.accounts.models import User
+from chatd.accounts.selectors import own_organization
 from chatd.api.parsing import (
     MAX_CREATE_BODY_BYTES,
     MAX_INT32,
+    ContentPart,
     QueryReader,
+    check_nesting,
     decode_body,
     path_uuid,
 )
 from chatd.api.views import ResourceViewSet
 from chatd.chats.actions import NewChat, create_chat, interrupt_chat
-from chatd.chats.content import NIL_UUID, DynamicTool, InputPart
+from chatd.chats.content import NIL_UUID, DynamicTool
 from chatd.chats.models import Chat
 from chatd.chats.selectors import get_chat_for, list_chats_for, list_children_for
 from chatd.chats.wire import chat_body, empty_diff_status
@@ -27,7 +30,7 @@ class CreateChatRequest(Struct, kw_only=True):
     """Body of `POST /chats`. `organization_id` absent is the caller's default organisation."""
 
     organization_id: UUID | UnsetType | None = UNSET
-    content: list[InputPart] | None = None
+    content: list[ContentPart] | None = None
     system_prompt: str | None = None
     workspace_id: UUID | None = None
     model_config_id: UUID | None = None
@@ -37,10 +40,12 @@ class CreateChatRequest(Struct, kw_only=True):
     plan_mode: str | None = None
     client_type: str | None = None
 
-    def checked(self) -> NewChat:
+    def checked(self, user: User) -> NewChat:
         organization_id = self.organization_id
         if isinstance(organization_id, UnsetType):
-            organization_id = default_organization().pk
+            organization_id = own_organization(user)
+        for tool in self.unsafe_dynamic_tools or ():
+            check_nesting(tool.input_schema)
         return NewChat(
             organization_id=organization_id,
             content=self.content,
@@ -72,7 +77,8 @@ class ChatViewSet(ResourceViewSet):
 
     def create(self, request: Request) -> Response:
         wanted = decode_body(request, CreateChatRequest, cap=MAX_CREATE_BODY_BYTES)
-        chat = create_chat(self.actor(request), wanted.checked())
+        actor = self.actor(request)
+        chat = create_chat(actor, wanted.checked(actor.user))
         return Response(chat_body(chat), status=201)
 
     def retrieve(self, request: Request, chat: str) -> Response:

@@ -3,8 +3,10 @@
 from typing import Any
 
 import structlog
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -46,6 +48,9 @@ def as_chatd_error(error: Exception) -> ChatdError:
             )
         case exceptions.APIException():
             return ChatdError(ErrorCode.BAD_REQUEST, str(error.detail))
+        case SuspiciousOperation() | BadRequest() | MultiPartParserError():
+            # Django refuses what it was made to parse: too many parameters, an oversized form.
+            return ChatdError(ErrorCode.BAD_REQUEST, "The request is malformed.", detail=str(error))
         case OperationalError():
             log.error("database unavailable", exc_info=error)
             return ChatdError(

@@ -6,7 +6,14 @@ from msgspec import Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chatd.api.parsing import MAX_INT64, QueryReader, decode_body, path_int, path_uuid
+from chatd.api.parsing import (
+    MAX_INT64,
+    ContentPart,
+    QueryReader,
+    decode_body,
+    path_int,
+    path_uuid,
+)
 from chatd.api.views import ResourceViewSet
 from chatd.chats.actions import (
     NewMessageRequest,
@@ -15,7 +22,6 @@ from chatd.chats.actions import (
     promote_queued,
     send_message,
 )
-from chatd.chats.content import InputPart
 from chatd.chats.selectors import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -30,7 +36,7 @@ from chatd.core.errors import bad_request
 class SendMessageRequest(Struct, kw_only=True):
     """Body of `POST …/messages` and, for content and model, of `PATCH …/messages/{id}`."""
 
-    content: list[InputPart] | None = None
+    content: list[ContentPart] | None = None
     model_config_id: UUID | None = None
     mcp_server_ids: list[UUID] | None = None
     busy_behavior: str | None = None

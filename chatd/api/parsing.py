@@ -4,13 +4,16 @@ Decoding is as strict about types as a Go client expects and as lenient about th
 fields are ignored, null is "not given".
 """
 
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
+from chatd.chats.content import InputPart
 from chatd.core.errors import Validation, bad_request
 
 T = TypeVar("T")
@@ -23,6 +26,18 @@ MAX_CREATE_BODY_BYTES = 2 * 128 * 1024
 BAD_JSON = "Request body must be valid JSON."
 MAX_INT64 = 2**63 - 1
 MAX_INT32 = 2**31 - 1
+
+MAX_NESTING = 100
+"""Levels of a JSON value that is stored as it was given."""
+
+Int64 = Annotated[int, Meta(ge=-MAX_INT64 - 1, le=MAX_INT64)]
+
+
+class ContentPart(InputPart, kw_only=True):
+    """An input part whose numbers fit what clients read them back as."""
+
+    start_line: Int64 | None = None
+    end_line: Int64 | None = None
 
 
 class RawBodyParser(BaseParser):
@@ -50,24 +65,45 @@ def decode_json(raw: bytes, shape: type[T]) -> T:
         raise bad_request(BAD_JSON, detail=str(error) or "the JSON is nested too deeply") from None
 
 
+def check_nesting(value: Any) -> None:
+    """Raise the 400 for a value nested too deeply to be stored and shown again."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise bad_request(BAD_JSON, detail=f"nested more than {MAX_NESTING} levels deep")
+
+
+def _children(value: Any) -> Sequence[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return value if isinstance(value, list) else ()
+
+
 def path_uuid(raw: str) -> UUID:
     """Return the chat id of a path. Raises ChatdError 400."""
+    if len(raw) != 36:
+        raise bad_request(f'Invalid UUID "{raw}".', detail=f"invalid UUID length: {len(raw)}")
     try:
-        if len(raw) != 36:
-            raise ValueError(f"invalid UUID length: {len(raw)}")
-        return UUID(raw)
-    except ValueError as error:
-        raise bad_request(f'Invalid UUID "{raw}".', detail=str(error)) from None
+        parsed = UUID(raw)
+    except ValueError:
+        parsed = None
+    if str(parsed) != raw.lower():
+        raise bad_request(f'Invalid UUID "{raw}".', detail="invalid UUID format")
+    assert parsed is not None
+    return parsed
 
 
 def path_int(raw: str, message: str) -> int:
     """Return a 64-bit id of a path. Raises ChatdError 400 with `message`."""
-    if not _is_integer(raw) or not -MAX_INT64 - 1 <= int(raw) <= MAX_INT64:
+    if not is_integer(raw) or not -MAX_INT64 - 1 <= int(raw) <= MAX_INT64:
         raise bad_request(message, detail=f'strconv.ParseInt: parsing "{raw}": invalid syntax')
     return int(raw)
 
 
-def _is_integer(raw: str) -> bool:
+def is_integer(raw: str) -> bool:
+    """True for decimal digits with an optional sign, few enough for `int` to be cheap."""
     digits = raw[1:] if raw[:1] in ("-", "+") else raw
     return digits.isascii() and digits.isdigit() and len(digits) <= 19
 
@@ -85,7 +121,7 @@ class QueryReader:
         raw = self._single(name)
         if not raw:
             return 0
-        if not _is_integer(raw) or not 0 <= int(raw) <= largest:
+        if not is_integer(raw) or not 0 <= int(raw) <= largest:
             self._add(name, f'must be a valid non-negative integer: invalid value "{raw}"')
             return 0
         return int(raw)

@@ -1,10 +1,22 @@
-"""JSON answers: orjson, a newline at the end, an explicit charset."""
+"""JSON answers: a newline at the end, an explicit charset, whatever the request accepts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 import orjson
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+
+def encode_json(value: Any) -> bytes:
+    """Return `value` as JSON, also integers and nesting that orjson refuses (from tools)."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return msgspec.json.encode(value)
 
 
 class ContractJSONRenderer(BaseRenderer):
@@ -22,4 +34,17 @@ class ContractJSONRenderer(BaseRenderer):
     ) -> bytes:
         if data is None:
             return b""
-        return orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE)
+        return encode_json(data) + b"\n"
+
+
+class JSONOnly(BaseContentNegotiation):
+    """Nothing is negotiated: no Accept header and no `format` parameter is a reason to refuse."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type

@@ -1,11 +1,12 @@
 """Results of client-executed tools."""
 
-import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from typing import Any
+
+from msgspec import UNSET, Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chatd.api.parsing import MAX_CREATE_BODY_BYTES, decode_body, path_uuid
+from chatd.api.parsing import MAX_CREATE_BODY_BYTES, check_nesting, decode_body, path_uuid
 from chatd.api.views import ResourceViewSet
 from chatd.chats.actions import submit_tool_results
 from chatd.chats.parts import ToolResultPart
@@ -15,15 +16,14 @@ class ToolResult(Struct, kw_only=True):
     """One result; `output` is any JSON value, null included; absent is refused later."""
 
     tool_call_id: str | None = None
-    output: msgspec.Raw | UnsetType = UNSET
+    output: Any = UNSET
     is_error: bool | None = None
 
     def part(self) -> ToolResultPart:
+        check_nesting(self.output)
         return ToolResultPart(
             tool_call_id=self.tool_call_id or "",
-            result=UNSET
-            if isinstance(self.output, UnsetType)
-            else msgspec.json.decode(self.output),
+            result=self.output,
             is_error=True if self.is_error else UNSET,
         )
 

@@ -238,9 +238,10 @@ def set_archived(actor: Actor, chat_id: UUID, *, archived: bool) -> None:
 
 
 def _archive(chat_id: UUID) -> None:
-    for _ in range(_EPISODE_TRIES):
+    """Archive with the partial answers of what runs; the last try goes without them."""
+    for left in reversed(range(_EPISODE_TRIES + 1)):
         family = Chat.objects.filter(pk=chat_id) | Chat.objects.filter(root_chat_id=chat_id)
-        partials = {chat.pk: _read_partial(chat) for chat in family}
+        partials = {chat.pk: _read_partial(chat) if left else Partial(None) for chat in family}
         try:
             states.archive_chat(
                 chat_id, partials={key: part for key, part in partials.items() if part}
@@ -276,15 +277,16 @@ def _with_partial(
 
     When the turn keeps moving, the last try goes without the partial answer: stopping matters more.
     """
-    for _ in range(_EPISODE_TRIES):
-        chat = get_chat_unscoped(chat_id) if read else None
-        try:
-            return change(_read_partial(chat) if chat else None)
-        except states.EpisodeMovedError:
-            continue
-        except StateConflictError as error:
-            raise refused(error) from None
-    return change(Partial(None))
+    try:
+        for _ in range(_EPISODE_TRIES):
+            chat = get_chat_unscoped(chat_id) if read else None
+            try:
+                return change(_read_partial(chat) if chat else None)
+            except states.EpisodeMovedError:
+                continue
+        return change(Partial(None))
+    except StateConflictError as error:
+        raise refused(error) from None
 
 
 def _read_partial(chat: Chat) -> Partial | None:

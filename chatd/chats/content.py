@@ -133,9 +133,9 @@ def _label_violations(key: str, value: str) -> list[str]:
     found = []
     if not key:
         found.append("label key must not be empty")
-    elif len(key.encode()) > MAX_LABEL_KEY_BYTES:
+    if len(key.encode()) > MAX_LABEL_KEY_BYTES:
         found.append(f'label key "{key}" exceeds {MAX_LABEL_KEY_BYTES} bytes')
-    elif not _LABEL_KEY.fullmatch(key):
+    if key and not _LABEL_KEY.fullmatch(key):
         found.append(f'label key "{key}" has invalid characters')
     if not value:
         found.append(f'label value of "{key}" must not be empty')

@@ -4,13 +4,14 @@ An interrupt reads the part log of the running episode and turns it into an assi
 Calls that have no result yet get a synthetic error result, so that no call is left open.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import UNSET
+
 from chatd.chats.models import Role
-from chatd.chats.parts import ToolResultPart, to_stored
+from chatd.chats.parts import ToolResultPart, parsed_arguments, to_stored
 from chatd.chats.transition import NewMessage
 from chatd.core.clock import now, rfc3339
 from chatd.live.messages import Episode, PartEntry, StreamedPart, decode_part
@@ -100,10 +101,9 @@ def _extend_call(
 
 
 def _parse_arguments(call: dict[str, Any], text: str) -> None:
-    try:
-        call["args"] = json.loads(text)
-    except ValueError:
-        return  # cut in the middle: stored without arguments
+    args = parsed_arguments(text)
+    if args is not UNSET:  # cut in the middle: stored without arguments
+        call["args"] = args
 
 
 def _text(block: dict[str, Any]) -> str:

@@ -12,6 +12,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 CONTENT_VERSION = 1
 
+MAX_NESTING = 100
+"""Levels of a JSON value that is stored as a model gave it."""
+
 
 class Part(Struct, tag_field="type", kw_only=True, omit_defaults=True, frozen=True):
     """Base of all parts; `type` on the wire is the tag of the subclass."""
@@ -132,6 +135,29 @@ def to_stored(parts: Iterable[AnyPart]) -> list[dict[str, Any]]:
 def from_stored(content: Any) -> list[AnyPart]:
     """Return the typed parts of stored content. Raises msgspec.ValidationError when damaged."""
     return msgspec.convert(content or [], list[AnyPart])
+
+
+def parsed_arguments(text: str) -> Any:
+    """Return the arguments of a tool call; UNSET for what is not JSON, or nested too deeply.
+
+    Strict: what JSON does not know (NaN, lone surrogates) could not be stored or shown again.
+    """
+    try:
+        value = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return UNSET
+    level = [value]
+    for _ in range(MAX_NESTING):
+        if not level:
+            return value
+        level = [child for item in level for child in _children(item)]
+    return UNSET
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def public_part(stored: dict[str, Any]) -> dict[str, Any]:

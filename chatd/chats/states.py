@@ -187,10 +187,11 @@ def send_message(
             row = _insert_user(t, message, model)
             t.set_status(Status.PENDING)
             return Sent(t.chat, message=row)
-        queued = _enqueue(t, message, model)
         if t.chat.status in IDLE:
-            _promote_head(t)
-        elif interrupt and t.chat.status != Status.PENDING:
+            _promote_head(t)  # first, so that a full queue has room for this one
+            return Sent(t.chat, queued=_enqueue(t, message, model))
+        queued = _enqueue(t, message, model)
+        if interrupt and t.chat.status != Status.PENDING:
             _stop(t, partial, INTERRUPTED_BY_PROMOTION)
             _promote_head(t)
         return Sent(t.chat, queued=queued)
@@ -381,7 +382,7 @@ def commit_step(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
     with _fenced(fence, Event.COMMIT_STEP) as t:
         rows = t.insert(messages)
         if rows:
-            t.set(attempt=1)
+            t.set(attempt=1, retry=None)
         return _progress(t, rows)
 
 

@@ -6,7 +6,7 @@ Pure functions from rows to dictionaries; they run no queries beyond what the ca
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
+import msgspec
 
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage
 from chatd.chats.parts import public_parts
@@ -138,7 +138,7 @@ def client_call_bodies(calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "tool_call_id": call.get("tool_call_id", ""),
             "tool_name": call.get("tool_name", ""),
-            "args": orjson.dumps(call["args"]).decode() if "args" in call else "{}",
+            "args": msgspec.json.encode(call["args"]).decode() if "args" in call else "{}",
         }
         for call in calls
     ]

@@ -14,7 +14,7 @@ from chatd.core.context import bind_correlation, correlation_id
 
 log = structlog.get_logger("chatd.http")
 
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET_PREFIXES = ("/static/", "/healthz", "/readyz")
 
 
@@ -26,7 +26,7 @@ class RequestContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
-        bind_correlation(correlation_id=given if _REQUEST_ID.match(given) else "")
+        bind_correlation(correlation_id=given if _REQUEST_ID.fullmatch(given) else "")
         started = time.perf_counter()
         response = self._get_response(request)
         response["X-Request-ID"] = correlation_id()

@@ -1,6 +1,7 @@
 """Everything in one process: web server, turn loop, Celery worker and beat on memory."""
 
 import asyncio
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +61,12 @@ def serve_embedded(env: Environment, *, host: str, port: int, announce: Callable
 
 
 def run_server(server: ChatdServer) -> None:
-    """Run a server on uvloop; an interrupt from the keyboard is a normal end."""
+    """Run a server on uvloop; an interrupt from the keyboard and SIGTERM are normal ends.
+
+    The server raises the signal that stopped it once more when it is done. By default SIGTERM would
+    then kill the process before its own clean-up, with the exit code of a crash.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(server.serve())

@@ -1,6 +1,7 @@
-"""What a start makes sure of: a migrated database, an administrator, the demo model."""
+"""What a start makes sure of: a free address, a migrated database, an admin, the demo model."""
 
 import secrets
+import socket
 from dataclasses import dataclass
 
 from django.core.management import call_command
@@ -24,6 +25,29 @@ class Administrator:
 
     def __repr__(self) -> str:
         return f"Administrator({self.username!r})"
+
+
+class AddressUnusableError(Exception):
+    """Nothing can listen on the wanted address, most often because something else does."""
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise AddressUnusableError unless the server will be able to listen.
+
+    Done before anything is created: a generated password is shown when the server listens, and a
+    start that fails after making it would lose it for good.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        raise AddressUnusableError(
+            f"chatd cannot listen on {host}, port {port}: {error.strerror}. "
+            "Choose another one with --host and --port, or stop what uses it."
+        ) from None
 
 
 def migrate() -> None:

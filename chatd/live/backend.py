@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from chatd.live.messages import Episode, Notice, PartEntry
 
 PART_LOG_SECONDS = 3600
-"""How long the parts of an episode are kept at the longest."""
+"""How long the parts of an episode are kept after the last one."""
 
 RETIRED_SECONDS = 60
 """How long they are kept once a stored message stands for them."""

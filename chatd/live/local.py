@@ -119,7 +119,7 @@ class _Log:
 
     def __init__(self) -> None:
         self.entries: list[PartEntry] = []
-        self.expires_at = time.monotonic() + PART_LOG_SECONDS
+        self.expires_at = 0.0
 
 
 class LocalBackend:
@@ -147,13 +147,18 @@ class LocalBackend:
     async def append(self, chat_id: UUID, entry: PartEntry) -> None:
         with self._lock:
             self._purge()
-            self._logs.setdefault((chat_id, entry.episode), _Log()).entries.append(entry)
+            self._log(chat_id, entry.episode).entries.append(entry)
         self._ring(chat_group(chat_id), "live.parts", encode(entry))
 
     async def fold(self, chat_id: UUID, entry: PartEntry) -> None:
         with self._lock:
-            log = self._logs.setdefault((chat_id, entry.episode), _Log())
-            log.entries[:] = [entry]
+            self._log(chat_id, entry.episode).entries[:] = [entry]
+
+    def _log(self, chat_id: UUID, episode: Episode) -> _Log:
+        """Return the log that is written to now, and is kept longer for it."""
+        log = self._logs.setdefault((chat_id, episode), _Log())
+        log.expires_at = time.monotonic() + PART_LOG_SECONDS
+        return log
 
     async def read(self, chat_id: UUID, episode: Episode) -> list[PartEntry]:
         return self.read_blocking(chat_id, episode)

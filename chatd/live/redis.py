@@ -106,8 +106,7 @@ class RedisBackend:
         payload, key = encode(entry), _stream_key(chat_id, entry.episode)
         pipeline = self._client().pipeline(transaction=False)
         pipeline.xadd(key, {_FIELD: payload})
-        if entry.seq == 1:
-            pipeline.expire(key, PART_LOG_SECONDS)
+        pipeline.expire(key, PART_LOG_SECONDS)  # each time: any append may be the one that counts
         self._ring(pipeline, chat_group(chat_id), "live.parts", payload)
         await self._execute(pipeline, "part entry lost")
 

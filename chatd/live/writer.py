@@ -10,9 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from chatd.live.backend import LiveBackend
 from chatd.live.messages import Episode, PartEntry, encode
+
+log = structlog.get_logger(__name__)
 
 MAX_ENTRIES = 10_000
 MAX_BYTES = 1024 * 1024
@@ -102,7 +105,7 @@ class PartWriter:
                 self._start_flush()
             flushing = self._flushing
             if flushing is not None:
-                await asyncio.shield(flushing)
+                await asyncio.wait({flushing})  # neither cancels it nor raises what it raised
 
     async def retire(self) -> None:
         """Flush, then let the log expire: a stored message stands for it."""
@@ -127,8 +130,8 @@ class PartWriter:
 
     def _flushed(self, task: asyncio.Task[None]) -> None:
         self._flushing = None
-        if not task.cancelled():
-            task.exception()  # the backend logs what it cannot send
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("parts not sent", chat_id=str(self._chat_id), error=str(error))
         if self._waiting and self._timer is None:
             loop = asyncio.get_running_loop()
             delay = max(self._quiet_until - loop.time(), 0)

@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
-from django.db import DatabaseError
 
 from chatd.api.errors import as_chatd_error
 from chatd.api.rendering import ContractJSONRenderer
@@ -72,9 +71,9 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
             for group in self.groups:
                 await self.channel_layer.group_add(group, self.channel_name)
             await self.prepare()
-        except (ChatdError, DatabaseError, OSError) as error:
-            await self._leave_groups()
+        except Exception as error:  # noqa: BLE001 - logged, and told as an HTTP answer
             await self._refuse(as_chatd_error(error))
+            await self._leave_groups()
             raise StopConsumer from None
         await self.send({"type": "websocket.accept"})
         registry.add(self)
@@ -100,7 +99,14 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
         """Send a close frame once; the client's disconnect ends the consumer."""
         if not self._closed:
             self._closed = True
-            await self.send({"type": "websocket.close", "code": code, "reason": reason})
+            await self._emit({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def _emit(self, message: dict[str, Any]) -> None:
+        """Send to the server, unless the peer is gone: its abrupt end is a normal one."""
+        try:
+            await self.send(message)
+        except (OSError, RuntimeError):  # disconnected, or closed by the server meanwhile
+            self._closed = True
 
     async def _refuse(self, error: ChatdError) -> None:
         body = ContractJSONRenderer().render(error.body())
@@ -151,4 +157,4 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
 
     async def _send_frame(self, frame: str) -> None:
         if not self._closed:
-            await self.send({"type": "websocket.send", "text": frame})
+            await self._emit({"type": "websocket.send", "text": frame})

@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import orjson
+
+from chatd.api.rendering import encode_json
 
 MAX_FRAME_EVENTS = 256
 MAX_FRAME_BYTES = 1024 * 1024
@@ -25,7 +26,7 @@ class EventEncoder:
         )
 
     def _event(self, kind: str, **payload: Any) -> bytes:
-        return orjson.dumps({"type": kind, "chat_id": self._chat_id, **payload})
+        return encode_json({"type": kind, "chat_id": self._chat_id, **payload})
 
     def status(self, status: str) -> bytes:
         return self._event("status", status={"status": status})

@@ -19,12 +19,11 @@ from chatd.chats.selectors import (
     visible_messages,
 )
 from chatd.chats.wire import client_call_bodies, error_body, message_body, queued_body
+from chatd.core.clock import rfc3339
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import LiveBackend
 from chatd.live.messages import Episode, Notification, PartEntry
 from chatd.sockets.events import MAX_FRAME_EVENTS, EventEncoder
-
-LOAD_FAILED = "failed to load initial snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,8 @@ class StreamFeed:
         self._show(chat)
         parts = await self._logged_parts()
         head = [self._encode.status(str(chat.status))]
-        if chat.retry and chat.status == Status.RUNNING and not parts:
+        backing_off = chat.status == Status.RUNNING and chat.retry_version > chat.history_version
+        if chat.retry and backing_off and not parts:
             head.append(self._encode.retry(chat.retry))
         yield head + parts
         async for batch in self._messages(read.messages, self._after_id, 0, chat.snapshot_version):
@@ -170,9 +170,12 @@ class StreamFeed:
         events = []
         if chat.queue_version > shown.queue_version:
             events.append(encode.queue(read.queue))
-        restarted = Episode(chat.history_version, chat.attempt) != shown.episode
-        if chat.retry and restarted and chat.retry_version > shown.snapshot_version:
-            events.append(encode.retry(chat.retry))
+        if chat.retry_version > max(shown.snapshot_version, chat.history_version):
+            if chat.retry:
+                events.append(encode.retry(chat.retry))
+            elif self._last_seq:
+                # The runner was lost, and so was the notice: what it streamed is void.
+                events.append(encode.retry(_restarted(chat)))
         error = error_body(chat.last_error)
         if error is not None:
             events.append(encode.error(error))
@@ -223,6 +226,17 @@ class StreamFeed:
         if episode != self._shown.episode:
             self._last_seq = 0
         self._shown = _Shown(version, queue_version, status, episode)
+
+
+def _restarted(chat: Chat) -> dict[str, Any]:
+    """Return a retry payload that has clients drop the parts of a lost attempt."""
+    return {
+        "attempt": max(chat.attempt, 1),
+        "delay_ms": 0,
+        "error": "The turn was started again.",
+        "kind": "generic",
+        "retrying_at": rfc3339(chat.updated_at),
+    }
 
 
 def _is_newer(episode: Episode, than: Episode) -> bool:

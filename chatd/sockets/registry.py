@@ -23,6 +23,7 @@ _open: set["OneWaySocket"] = set()
 _healer: asyncio.Task[None] | None = None
 
 _MAX_IDS = 500
+_CLOSE_SECONDS = 2.0
 
 
 def add(socket: "OneWaySocket") -> None:
@@ -38,8 +39,15 @@ def discard(socket: "OneWaySocket") -> None:
 
 
 async def close_all(code: int, reason: str) -> None:
-    """Close every open socket with a close frame (shutdown)."""
-    await asyncio.gather(*(socket.close(code, reason) for socket in list(_open)))
+    """Close every open socket with a close frame (shutdown).
+
+    A peer that reads nothing cannot be told and must not hold up the others.
+    """
+    closing = [asyncio.create_task(socket.close(code, reason)) for socket in _open]
+    if closing:
+        _, stuck = await asyncio.wait(closing, timeout=_CLOSE_SECONDS)
+        for task in stuck:
+            task.cancel()
 
 
 async def _heal() -> None:

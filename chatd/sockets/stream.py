@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from chatd.api.parsing import path_uuid
+from chatd.api.parsing import MAX_INT64, is_integer, path_uuid
 from chatd.chats.actions import mark_read
 from chatd.chats.models import Chat
 from chatd.chats.selectors import get_chat_for
-from chatd.core.errors import bad_request
+from chatd.core.errors import bad_request, not_found
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import live_backend
 from chatd.live.messages import (
@@ -21,8 +21,6 @@ from chatd.sockets.consumer import NORMAL, OneWaySocket
 from chatd.sockets.events import frames
 from chatd.sockets.feed import ChatGoneError, StreamFeed
 from chatd.sockets.handshake import query_of
-
-_INT64 = range(-(2**63), 2**63)
 
 
 class StreamConsumer(OneWaySocket):
@@ -41,7 +39,10 @@ class StreamConsumer(OneWaySocket):
         """The groups are joined: from here on nothing is missed."""
         feed = StreamFeed(self.chat.pk, self._after_id, live_backend())
         self._snapshot = feed.snapshot()
-        self._head = await anext(self._snapshot)
+        try:
+            self._head = await anext(self._snapshot)
+        except ChatGoneError:
+            raise not_found() from None
         self.feed = feed
         await in_database_thread(mark_read, self.actor, self.chat)
 
@@ -96,8 +97,7 @@ class StreamConsumer(OneWaySocket):
 def _after_id(raw: str) -> int:
     if not raw:
         return 0
-    digits = raw[1:] if raw[0] in "+-" else raw
-    if not (digits.isascii() and digits.isdigit()) or int(raw) not in _INT64:
+    if not is_integer(raw) or not -MAX_INT64 - 1 <= int(raw) <= MAX_INT64:
         raise bad_request(
             "Invalid after_id parameter.",
             detail=f'strconv.ParseInt: parsing "{raw}": invalid syntax',

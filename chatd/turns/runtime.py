@@ -30,6 +30,7 @@ from config.env import env
 log = structlog.get_logger(__name__)
 
 _RELEASE_SECONDS = 20.0
+_STOP_SECONDS = _RELEASE_SECONDS + 5
 
 
 class Runtime:
@@ -64,9 +65,12 @@ class Runtime:
         if self._stopping:
             return
         self._stopping = True
-        self._submit(self._close()).result()
+        try:
+            self._submit(self._close()).result(_STOP_SECONDS)
+        except TimeoutError:
+            log.error("turns did not stop in time; their leases will expire")
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._thread.join(_STOP_SECONDS)
 
     # on the loop
 

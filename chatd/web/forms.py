@@ -25,7 +25,7 @@ class SignInForm(AuthenticationForm):
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, label_suffix="", **kwargs)
         name = self.fields["username"]
         name.label = "User name or e-mail"
         # The base class limits the field to the length of a user name; e-mails are longer.

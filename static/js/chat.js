@@ -27,6 +27,8 @@ const messages = new MessageList(byId("messages"), {
 });
 let status = page.dataset.status;
 let isFirstFrame = true;
+let snapshotRank = 0;
+let hasConnected = false;
 let leftoverTimer;
 let socket;
 
@@ -46,7 +48,12 @@ function onFrame(events) {
   if (followed) toBottom();
 }
 
+// The kinds of a snapshot in their order. It has no end mark, but live events soon break the order.
+const SNAPSHOT_ORDER = ["status", "retry", "message_part", "message", "queue_update"];
+
 function onEvent(event, isResyncing) {
+  const rank = SNAPSHOT_ORDER.indexOf(event.type);
+  snapshotRank = rank >= snapshotRank ? rank : Infinity;
   switch (event.type) {
     case "status":
       setStatus(event.status.status);
@@ -81,9 +88,23 @@ function onPart({ part }) {
 function onMessage(message) {
   const isAnswer = message.role === "assistant";
   if (isAnswer) announcer.finish();
-  // In a snapshot the parts come first and belong to the step after its messages.
-  const hasStreamed = isAnswer && !bubble.isEmpty && (!isFirstFrame || bubble.isCoveredBy(message));
+  // In a snapshot the parts come first, and belong to the step after its messages.
+  const isLive = snapshotRank === Infinity || bubble.isCoveredBy(message);
+  const hasStreamed = isAnswer && !bubble.isEmpty && isLive;
+  const before = messages.newestId;
   messages.put(message, hasStreamed ? bubble.seal() : null);
+  if (message.role === "user" && message.id > before) checkFollows(message.id, before);
+}
+
+// A message may stand in for all that was cut from it on. The stream does not say what was cut,
+// so the server is asked which message is now before this one.
+async function checkFollows(id, before) {
+  try {
+    const answer = await call("GET", chatUrl(chatId, `/messages?limit=1&before_id=${id}`));
+    if ((answer.messages[0]?.id ?? 0) !== before) resync();
+  } catch {
+    resync();
+  }
 }
 
 function onRetry(retry) {
@@ -127,6 +148,8 @@ function setStatus(next) {
   else if (byId("error-notice").hidden) leftover();
   if (next !== "running") byId("retry-notice").hidden = true;
   if (was !== next) announcer.say(labels[next] ?? next);
+  // Messages come before the status that follows from them, so these parts will never be stored.
+  if (next === "pending" || next === "error") bubble.reset();
   if (!isBusy && !bubble.isEmpty) leftover();
 }
 
@@ -152,7 +175,9 @@ function resync() {
     if (!root) return;
     const followed = isAtBottom();
     messages.replace(root);
-    if (!BUSY.has(root.dataset.status)) bubble.reset();
+    if (!BUSY.has(root.dataset.status) && !BUSY.has(status)) bubble.reset();
+    document.title = fresh.title;
+    page.querySelector("h1").textContent = root.querySelector("h1").textContent;
     for (const id of ["notices", "queue"]) byId(id).replaceWith(root.querySelector(`#${id}`));
     byId("queue-section").hidden = byId("queue").childElementCount === 0;
     if (followed) toBottom();
@@ -200,7 +225,7 @@ document.addEventListener("submit", async (event) => {
   }
   try {
     await commands[command](form.closest("[data-queued-id]")?.dataset.queuedId);
-    socket?.wake();
+    socket?.expectFrame();
   } catch (refusal) {
     showRefusal(refusal);
     if (command === "stop") resetStop(form);
@@ -216,7 +241,6 @@ function resetStop(form) {
 
 function showRefusal(refusal) {
   const box = byId("send-error");
-  if (!box) return;
   const title = document.createElement("strong");
   title.textContent = refusal.message;
   box.replaceChildren(title, refusal.detail ? ` ${refusal.detail}` : "");
@@ -242,8 +266,8 @@ async function send(composer, behavior) {
     await call("POST", chatUrl(chatId, "/messages"), body);
     composer.clear(text);
     byId("send-error").hidden = true;
-    composerForm.querySelector(".notice-error:not(#send-error)")?.remove();
-    socket?.wake();
+    composerForm.querySelector(".notice-error")?.remove();
+    socket?.expectFrame();
     toBottom();
   } catch (refusal) {
     showRefusal(refusal);
@@ -302,6 +326,10 @@ if (page.dataset.live === "yes") {
     url: () => chatUrl(chatId, `/stream?after_id=${messages.newestId}`),
     onOpen: () => {
       isFirstFrame = true;
+      snapshotRank = 0;
+      // The snapshot has what is new. What was cut from the history meanwhile, only the page knows.
+      if (hasConnected) resync();
+      hasConnected = true;
     },
     onFrame,
     onOffline: (isOffline) => {

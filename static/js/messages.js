@@ -51,9 +51,16 @@ export class MessageList {
   /** Take over the messages of a freshly fetched page; what the reader opened stays open. */
   replace(root) {
     const fresh = [...root.querySelectorAll("#messages > [data-message-id]")];
-    for (const old of this.element.querySelectorAll(":scope > [data-message-id]")) old.remove();
+    const newestOfPage = Number(root.dataset.newestId);
+    for (const old of this.element.querySelectorAll(":scope > [data-message-id]")) {
+      // What came in while the page was on its way is newer than the page.
+      if (Number(old.dataset.messageId) > newestOfPage) continue;
+      const same = fresh.find((message) => message.id && message.id === old.id);
+      if (same) keepOpen(old, same);
+      old.remove();
+    }
     this.element.prepend(...fresh.map((message) => document.adoptNode(message)));
-    this.newestId = Number(root.dataset.newestId);
+    this.newestId = Math.max(this.newestId, newestOfPage);
   }
 }
 

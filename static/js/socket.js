@@ -6,6 +6,7 @@ const MAX_DELAY_MS = 10000;
 const HANDSHAKE_MS = 10000;
 const SILENCE_MS = 30000;
 const HINT_AFTER_MS = 2000;
+const ANSWER_MS = 4000;
 const FAILURES_BEFORE_ASKING = 3;
 
 export class LiveSocket {
@@ -31,10 +32,19 @@ export class LiveSocket {
     return this.socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Connect at once unless the socket is known to be alive. */
+  /** Connect at once unless the socket is known to be alive, or is being opened. */
   wake() {
-    const isSilent = Date.now() - this.lastFrameAt > SILENCE_MS;
-    if (!this.stopped && (!this.isOpen || isSilent)) this.connect();
+    if (this.stopped || this.socket?.readyState === WebSocket.CONNECTING) return;
+    if (!this.isOpen || Date.now() - this.lastFrameAt > SILENCE_MS) this.connect();
+  }
+
+  /** Something was asked for that the socket must tell of; a silent one is replaced. */
+  expectFrame() {
+    const since = Date.now();
+    if (!this.isOpen) this.wake();
+    setTimeout(() => {
+      if (this.isOpen && this.lastFrameAt < since && !this.stopped) this.connect();
+    }, ANSWER_MS);
   }
 
   connect() {

@@ -13,7 +13,9 @@ from chatd.chattest.demo import DEMO_MODEL, serve_demo
 from chatd.core.errors import ChatdError
 from chatd.launch.embedded import serve_embedded
 from chatd.launch.first_start import (
+    AddressUnusableError,
     Administrator,
+    check_address,
     ensure_administrator,
     ensure_demo_model,
     migrate,
@@ -34,8 +36,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int, **_: Any) -> None:
         try:
             with data_directory_lock(env.data_dir):
+                check_address(host, port)
                 self._start(host, port)
-        except DataDirectoryInUseError as error:
+        except (DataDirectoryInUseError, AddressUnusableError) as error:
             raise CommandError(str(error)) from None
 
     def _start(self, host: str, port: int) -> None:

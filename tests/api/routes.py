@@ -1,0 +1,106 @@
+"""Every route of the API as data: what it needs, who may call it, what a good call answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from chatd.chats.models import Chat, ChatMessage, Role
+from tests.api.client import Chats, queue, text_part
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A chat to call the route on, and what stands for `{id}` in its path."""
+
+    chat: Chat
+    path: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """`owner_only` is what the 403 says others may not do; empty where updating suffices."""
+
+    name: str
+    method: str
+    path: str
+    status: int
+    chat: Callable[[Chats], Chat] = Chats.pending
+    body: Any = None
+    owner_only: str = ""
+    reads: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def of_a_chat(self) -> bool:
+        return "{chat}" in self.path
+
+    def scene(self, chats: Chats) -> Scene:
+        chat = self.chat(chats)
+        path = self.path.replace("{chat}", str(chat.pk))
+        if "{message}" in path:
+            first = ChatMessage.objects.get(chat=chat, role=Role.USER)
+            path = path.replace("{message}", str(first.pk))
+        if "{queued}" in path:
+            path = path.replace("{queued}", str(queue(chat).pk))
+        return Scene(chat, path)
+
+
+_CONTENT = {"content": [text_part("again")]}
+
+LIST = Route("list", "GET", "/chats", 200, reads=True)
+CREATE = Route("create", "POST", "/chats", 201, body=_CONTENT)
+GET = Route("get", "GET", "/chats/{chat}", 200, reads=True)
+INTERRUPT = Route("interrupt", "POST", "/chats/{chat}/interrupt", 200)
+MESSAGES = Route("messages", "GET", "/chats/{chat}/messages", 200, reads=True)
+SEND = Route(
+    "send", "POST", "/chats/{chat}/messages", 200, body=_CONTENT, owner_only="send messages"
+)
+EDIT = Route(
+    "edit",
+    "PATCH",
+    "/chats/{chat}/messages/{message}",
+    200,
+    body=_CONTENT,
+    owner_only="edit messages",
+)
+DELETE_QUEUED = Route("delete queued", "DELETE", "/chats/{chat}/queue/{queued}", 204)
+PROMOTE = Route(
+    "promote",
+    "POST",
+    "/chats/{chat}/queue/{queued}/promote",
+    202,
+    owner_only="promote queued messages",
+)
+TOOL_RESULTS = Route(
+    "tool results",
+    "POST",
+    "/chats/{chat}/tool-results",
+    204,
+    chat=Chats.requiring_action,
+    body={"results": [{"tool_call_id": "call-1", "output": {"found": 1}, "is_error": False}]},
+    owner_only="submit tool results",
+)
+ME = Route("me", "GET", "/api/v2/users/me", 200, reads=True)
+MY_ORGANIZATIONS = Route(
+    "my organizations", "GET", "/api/v2/users/me/organizations", 200, reads=True
+)
+
+ROUTES = [
+    LIST,
+    CREATE,
+    GET,
+    INTERRUPT,
+    MESSAGES,
+    SEND,
+    EDIT,
+    DELETE_QUEUED,
+    PROMOTE,
+    TOOL_RESULTS,
+    ME,
+    MY_ORGANIZATIONS,
+]
+CHAT_ROUTES = [route for route in ROUTES if route.of_a_chat]
+WRITES = [route for route in CHAT_ROUTES if not route.reads]
+OWNER_ONLY = [route for route in WRITES if route.owner_only]

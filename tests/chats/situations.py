@@ -1,0 +1,155 @@
+"""Chats put into a state, and the events of the law as calls of the real functions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from chatd.chats import states
+from chatd.chats.law import Event
+from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status
+from chatd.chats.partial import Partial
+from chatd.chats.parts import ToolResultPart
+from chatd.chats.states import Fence
+from chatd.chats.transition import NewMessage
+from chatd.core.clock import now
+from tests.support.people import text, user_content
+
+CLIENT_TOOL = {"name": "ask_browser", "description": "", "input_schema": {"type": "object"}}
+
+_CALLS = iter(range(1, 10**9))
+
+
+def call_part(tool_name: str = "ask_browser") -> dict[str, Any]:
+    """Return a stored tool call with an id of its own."""
+    return {
+        "type": "tool-call",
+        "tool_call_id": f"call-{next(_CALLS)}",
+        "tool_name": tool_name,
+        "args": {"q": 1},
+    }
+
+
+def answer(*parts: dict[str, Any], words: str = "an answer") -> NewMessage:
+    """Return an assistant message of a text and then `parts`."""
+    return NewMessage(role=Role.ASSISTANT, content=[*text(words), *parts])
+
+
+def result_of(call: dict[str, Any]) -> NewMessage:
+    """Return the tool message that answers `call`."""
+    content = [
+        {
+            "type": "tool-result",
+            "tool_call_id": call["tool_call_id"],
+            "tool_name": call["tool_name"],
+            "result": {"output": "fine"},
+        }
+    ]
+    return NewMessage(role=Role.TOOL, content=content)
+
+
+def fence_of(chat: Chat) -> Fence:
+    """Return the fence of the runner that holds `chat`; a made-up one when nobody does."""
+    return Fence(
+        chat_id=chat.pk,
+        runner_id=chat.runner_id or uuid4(),
+        history_version=chat.history_version,
+    )
+
+
+def put_into(chat: Chat, status: Status, *, queued: int = 0, archived: bool = False) -> Chat:
+    """Give a fresh chat a history and a queue, and write it into a state, real or not."""
+    call = call_part()
+    history: list[tuple[Role, list[dict[str, Any]]]] = [(Role.ASSISTANT, text("before"))]
+    if status == Status.REQUIRES_ACTION:
+        history = [(Role.ASSISTANT, [*text("before"), call])]
+    for role, content in history:
+        ChatMessage.objects.create(chat=chat, revision=1, role=role, content=content)
+    for number in range(queued):
+        ChatQueuedMessage.objects.create(
+            chat=chat,
+            content=text(f"queued {number}"),
+            size_bytes=30,
+            created_by=chat.owner_id,
+            model_config_id=chat.last_model_config_id,
+        )
+    past = now() - timedelta(seconds=5)
+    runs = status == Status.RUNNING
+    Chat.objects.filter(pk=chat.pk).update(
+        status=status,
+        dynamic_tools=[CLIENT_TOOL],
+        runner_id=uuid4() if runs else None,
+        lease_expires_at=past if runs else None,
+        started_at=past if runs else None,
+        attempt=1 if runs else 0,
+        action_deadline_at=past if status == Status.REQUIRES_ACTION else None,
+        last_error={"message": "broken", "kind": "generic"} if status == Status.ERROR else None,
+        archived=archived,
+        archived_at=past if archived else None,
+    )
+    return Chat.objects.get(pk=chat.pk)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A chat in a state and what an event needs to name: its queue head and open calls."""
+
+    chat: Chat
+    someone: UUID
+
+    @property
+    def running(self) -> Partial:
+        return Partial(None)
+
+    @property
+    def queue_head(self) -> int:
+        head = self.chat.queued_messages.order_by("created_at", "id").first()
+        return head.pk if head else 999_999_999
+
+    @property
+    def first_user_message(self) -> int:
+        return self.chat.messages.filter(role=Role.USER).earliest("id").pk
+
+    def results(self) -> list[ToolResultPart]:
+        return [
+            ToolResultPart(tool_call_id=part["tool_call_id"], result={"ok": True})
+            for message in self.chat.messages.filter(role=Role.ASSISTANT)
+            for part in message.content
+            if part["type"] == "tool-call"
+        ]
+
+
+CALLS: dict[Event, Callable[[Attempt], Any]] = {
+    Event.SEND: lambda a: states.send_message(a.chat.pk, user_content(a.someone, "sent")),
+    Event.SEND_INTERRUPT: lambda a: states.send_message(
+        a.chat.pk, user_content(a.someone, "sent"), interrupt=True, partial=a.running
+    ),
+    Event.INTERRUPT: lambda a: states.interrupt(a.chat.pk, partial=a.running),
+    Event.EDIT: lambda a: states.edit_message(
+        a.chat.pk, a.first_user_message, user_content(a.someone, "edited")
+    ),
+    Event.DELETE_QUEUED: lambda a: states.delete_queued(a.chat.pk, a.queue_head),
+    Event.PROMOTE: lambda a: states.promote_queued(
+        a.chat.pk, a.queue_head, promoted_by=a.someone, partial=a.running
+    ),
+    Event.SUBMIT_TOOL_RESULTS: lambda a: states.submit_tool_results(
+        a.chat.pk, a.results(), submitted_by=a.someone
+    ),
+    Event.ARCHIVE: lambda a: states.archive_chat(a.chat.pk, partials={a.chat.pk: a.running}),
+    Event.UNARCHIVE: lambda a: states.unarchive_chat(a.chat.pk),
+    Event.ACQUIRE: lambda a: states.acquire(a.chat.pk, uuid4(), lease_seconds=30),
+    Event.RETRY: lambda a: states.record_retry(
+        fence_of(a.chat), {"attempt": 1, "delay_ms": 1, "error": "again"}
+    ),
+    Event.COMMIT_STEP: lambda a: states.commit_step(fence_of(a.chat), [answer()]),
+    Event.FINISH: lambda a: states.finish(fence_of(a.chat), [answer()]),
+    Event.REQUIRE_ACTION: lambda a: states.require_action(
+        fence_of(a.chat), [answer(call_part())]
+    ),
+    Event.FAIL: lambda a: states.fail(fence_of(a.chat), {"message": "broken", "kind": "generic"}),
+    Event.RELEASE: lambda a: states.release(a.chat.pk, fence_of(a.chat).runner_id),
+    Event.RECOVER: lambda a: states.recover(a.chat.pk),
+    Event.EXPIRE_ACTION: lambda a: states.expire_action(a.chat.pk),
+}
+"""How each event is tried. What must name the past (leases, deadlines) finds it in `put_into`."""

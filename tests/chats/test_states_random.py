@@ -1,0 +1,541 @@
+"""Random sequences of everything that can happen to chats, checked after every step.
+
+Besides the invariants, two clients follow each chat: one hears every doorbell, the other loses,
+doubles and swaps them and catches up now and then. Both must show what a fresh client shows.
+
+A story is 50 steps of one chat, drawn from a seed. By default the seeds are the same every time;
+with `CHATD_TEST_STEPS`, the number of steps to make, they are new. A failure names the seed and
+the steps so far; `Story(…, seed)` in `_tell` plays them again.
+"""
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from django.test import TestCase
+
+from chatd.chats import states
+from chatd.chats.models import Chat, Role, Status
+from chatd.chats.partial import Partial, partial_from_log
+from chatd.chats.parts import ToolResultPart
+from chatd.chats.selectors import open_client_calls
+from chatd.chats.states import EpisodeMovedError, Fence
+from chatd.chats.transition import StateConflictError
+from chatd.core.clock import now
+from chatd.core.errors import ChatdError
+from chatd.live.messages import Episode, Notification, PartEntry, encode
+from chatd.providers.models import ModelConfig
+from chatd.sockets import feed
+from tests.chats.follower import Follower, in_this_thread
+from tests.chats.invariants import Dump, check_chat, check_step, dump
+from tests.chats.recorder import Recorder, run_now
+from tests.chats.situations import CLIENT_TOOL, answer, call_part, fence_of, result_of
+from tests.conftest import Cast
+from tests.support.people import pending_chat, user_content
+
+STEPS = int(os.environ.get("CHATD_TEST_STEPS", "2000"))
+STEPS_OF_STORY = 50
+CHUNKS = 8
+PAST = timedelta(seconds=1)
+
+REFUSED = (StateConflictError, EpisodeMovedError, ChatdError)
+
+pytestmark = pytest.mark.django_db
+
+
+class Story:
+    """One chat, the people who use it, runners that come and go, and two clients."""
+
+    def __init__(self, cast: Cast, model: ModelConfig, recorder: Recorder, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.alice = cast.alice
+        self.recorder = recorder
+        self.recorder.clear()
+        self.steps: list[str] = []
+        self.outcomes: Counter[str] = Counter()
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            self.chat_id = pending_chat(
+                cast.alice, cast.organization, model, dynamic_tools=[CLIENT_TOOL]
+            ).pk
+        assert self.recorder.woken == [self.chat_id]
+        self.now = dump(self.chat_id)
+        self.fences: list[Fence] = []
+        self.deleted: set[int] = set()
+        self.faithful = Follower(self.chat_id, self.recorder)
+        self.careless = Follower(self.chat_id, self.recorder)
+        self.unheard: list[Notification | PartEntry] = []
+
+    def step(self) -> None:
+        """Make one step that the state allows, drawn by weight."""
+        able = [(weight, name) for weight, name, when in STEPS_BY_WEIGHT if when(self)]
+        [name] = self.random.choices(
+            [name for _, name in able], weights=[weight for weight, _ in able]
+        )
+        self.steps.append(name)
+        getattr(self, name)()
+
+    def flip(self) -> bool:
+        return self.random.random() < 0.5
+
+    # one step
+
+    def happen(self, event: Callable[[], Any]) -> Any:
+        """Let something happen and check everything that must hold. Returns None if refused."""
+        self.recorder.clear()
+        before = self.now
+        refused = False
+        outcome = None
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            try:
+                outcome = event()
+            except REFUSED:
+                refused = True
+        after = self.now = dump(self.chat_id)
+        changed = after != before
+        self.outcomes[f"{self.steps[-1]} {'changed' if changed else 'refused'}"] += 1
+        if changed:
+            assert not refused
+            check_chat(after)
+            check_step(before, after, self.recorder.notices)
+        else:
+            assert self.recorder.notices == []
+            assert self.recorder.woken == []
+        if refused:
+            assert not changed
+        self._check_deleted(after)
+        self._follow(before)
+        return outcome
+
+    def _check_deleted(self, after: Dump) -> None:
+        gone = {row["id"] for row in after.messages if row["deleted"]}
+        assert self.deleted <= gone
+        self.deleted = gone
+
+    def _follow(self, before: Dump) -> None:
+        """Replay what was announced and compare the clients with a fresh one."""
+        heard = self.recorder.notifications
+        if any(notification.full_refresh for notification in heard):
+            kept = {row["id"] for row in before.visible} - self.deleted
+            edited = min({row["id"] for row in before.visible} - kept)
+            self.faithful.truncate(edited)
+            self.careless.truncate(edited)
+        for notification in heard:
+            self.faithful.hear(notification)
+        self.unheard += heard
+        self.compare(self.faithful)
+
+    def compare(self, follower: Follower) -> None:
+        fresh = Follower(self.chat_id, self.recorder)
+        assert follower.shown() == fresh.shown()
+        assert [body["id"] for body in fresh.shown()["messages"]] == [
+            row["id"] for row in self.now.visible
+        ]
+        assert [body["id"] for body in fresh.queue] == self.now.queued_ids
+        assert fresh.status == self.now.status
+        if follower is self.faithful:
+            assert follower.parts == fresh.parts
+
+    def partial(self) -> Partial | None:
+        """Read what the running episode has streamed, as an action does."""
+        if self.now.status != Status.RUNNING:
+            return None
+        return partial_from_log(self.episode, self.logged())
+
+    def logged(self) -> list[PartEntry]:
+        return self.recorder.read_blocking(self.chat_id, self.episode)
+
+    @property
+    def episode(self) -> Episode:
+        return Episode(self.now.chat["history_version"], self.now.chat["attempt"])
+
+    @property
+    def chat(self) -> Chat:
+        return Chat.objects.get(pk=self.chat_id)
+
+    def runs(self) -> bool:
+        return self.now.status == Status.RUNNING
+
+    def pends(self) -> bool:
+        return self.now.status == Status.PENDING
+
+    def waits(self) -> bool:
+        return self.now.status == Status.REQUIRES_ACTION
+
+    def is_archived(self) -> bool:
+        return bool(self.now.chat["archived"])
+
+    def is_active(self) -> bool:
+        return not self.is_archived()
+
+    def try_what_the_state_refuses(self) -> None:
+        """Each of these checks for itself that it was refused where it had to be."""
+        tries = [self.send, self.edit, self.submit_results, self.recover, self.expire_action]
+        if self.now.queue:
+            tries.append(self.promote)
+        if not self.pends():
+            tries.append(self.acquire)
+        tries.append(self.archive if self.is_archived() else self.unarchive)
+        self.random.choice(tries)()
+
+    # people
+
+    def send(self) -> None:
+        before = self.now
+        interrupt = self.flip()
+        words = self.random.choice(["one", "two", "three"])
+        sent = self.happen(
+            lambda: states.send_message(
+                self.chat_id,
+                user_content(self.alice.pk, words),
+                interrupt=interrupt,
+                partial=self.partial(),
+            )
+        )
+        if before.chat["archived"] or (sent is None and len(before.queue) == states.MAX_QUEUED):
+            assert sent is None
+            return
+        idle = before.status not in (Status.PENDING, Status.RUNNING, Status.REQUIRES_ACTION)
+        assert (sent.message is not None) is (idle and not before.queue)
+        self.check_promoted(before, when=bool(before.queue) and (idle or interrupt))
+
+    def check_promoted(self, before: Dump, *, when: bool) -> None:
+        """The head of the queue is what a promotion takes, and its words become a message."""
+        if not when or before.status == Status.PENDING:
+            assert self.now.queued_ids[: len(before.queue)] == before.queued_ids
+            return
+        head = before.queue[0]
+        assert self.now.queued_ids[: len(before.queue) - 1] == before.queued_ids[1:]
+        newest = self.now.visible[-1]
+        assert (newest["role"], newest["content"]) == (Role.USER, head["content"])
+        assert self.now.status == Status.PENDING
+
+    def interrupt(self) -> None:
+        before = self.now
+        chat = self.happen(lambda: states.interrupt(self.chat_id, partial=self.partial()))
+        assert chat is not None, "an interrupt never fails because of the state"
+        self.check_promoted(before, when=bool(before.queue) and not before.chat["archived"])
+
+    def stop_with_an_outdated_partial_answer(self) -> None:
+        old = Partial(Episode(self.now.chat["history_version"], self.now.chat["attempt"] - 1))
+        before = self.now
+        calls: dict[str, Callable[[], Any]] = {
+            "interrupt": lambda: states.interrupt(self.chat_id, partial=old),
+            "promote": lambda: states.promote_queued(
+                self.chat_id,
+                (before.queued_ids or [0])[0],
+                promoted_by=self.alice.pk,
+                partial=old,
+            ),
+            "archive": lambda: states.archive_chat(self.chat_id, partials={self.chat_id: old}),
+            "send": lambda: states.send_message(
+                self.chat_id, user_content(self.alice.pk), interrupt=True, partial=old
+            ),
+        }
+        assert self.happen(self.random.choice(list(calls.values()))) is None
+        assert self.now == before
+
+    def edit(self) -> None:
+        before = self.now
+        target = self.random.choice(before.messages)
+        if self.flip():
+            target = next(row for row in reversed(before.visible) if row["role"] == Role.USER)
+        edited = self.happen(
+            lambda: states.edit_message(
+                self.chat_id, target["id"], user_content(self.alice.pk, "edited")
+            )
+        )
+        allowed = target["role"] == Role.USER and not target["deleted"]
+        assert (edited is not None) is (allowed and not before.chat["archived"])
+        if edited:
+            assert self.now.queue == ()
+            assert self.now.status == Status.PENDING
+            assert self.now.visible[-1]["content"] == user_content(self.alice.pk, "edited").content
+
+    def delete_queued(self) -> None:
+        target = self.random.choice([*self.now.queued_ids, 0])
+        assert self.happen(lambda: states.delete_queued(self.chat_id, target)) is (target != 0)
+        assert target not in self.now.queued_ids
+
+    def promote(self) -> None:
+        before = self.now
+        head = self.random.choice(before.queue)
+        promoted = self.happen(
+            lambda: states.promote_queued(
+                self.chat_id, head["id"], promoted_by=self.alice.pk, partial=self.partial()
+            )
+        )
+        assert (promoted is not None) is not before.chat["archived"]
+        if promoted:
+            assert self.now.visible[-1]["content"] == head["content"]
+            assert self.now.queued_ids == [n for n in before.queued_ids if n != head["id"]]
+
+    def submit_results(self) -> None:
+        before = self.now
+        problem = self.random.choice(["", "", "", "missing", "extra", "twice", "not JSON"])
+        waits = before.status == Status.REQUIRES_ACTION and not before.chat["archived"]
+        results = [
+            ToolResultPart(tool_call_id=call["tool_call_id"], result={"n": 1})
+            for call in open_client_calls(self.chat)
+        ] or [ToolResultPart(tool_call_id="unknown", result=1)]
+        if problem == "missing":
+            results = results[1:]
+        elif problem == "extra":
+            results.append(ToolResultPart(tool_call_id="nobody asked", result=1))
+        elif problem == "twice":
+            results.append(results[0])
+        elif problem == "not JSON":
+            results[0] = ToolResultPart(tool_call_id=results[0].tool_call_id)
+        chat = self.happen(
+            lambda: states.submit_tool_results(
+                self.chat_id, results, submitted_by=self.alice.pk
+            )
+        )
+        assert (chat is not None) is (waits and not problem)
+        if chat:
+            assert self.now.status == Status.PENDING
+            assert open_client_calls(self.chat) == []
+
+    def archive(self) -> None:
+        before = self.now
+        partials = {self.chat_id: found} if (found := self.partial()) else None
+        done = self.happen(lambda: states.archive_chat(self.chat_id, partials=partials))
+        assert (done is None) is before.chat["archived"]
+        assert self.now.queue == before.queue
+
+    def unarchive(self) -> None:
+        before = self.now
+        done = self.happen(lambda: states.unarchive_chat(self.chat_id))
+        assert (done is not None) is before.chat["archived"]
+        assert self.now.status == before.status
+
+    # runners
+
+    def acquire(self) -> None:
+        before = self.now
+        chat = self.happen(lambda: states.acquire(self.chat_id, uuid4(), lease_seconds=30))
+        assert (chat is not None) is (before.status == Status.PENDING)
+        if chat:
+            self.fences.append(fence_of(chat))
+
+    def renew(self) -> None:
+        """A renewal moves the lease and nothing else; others hold none."""
+        runner_id, before = self.now.chat["runner_id"], self.now
+        held = states.renew_leases([runner_id, uuid4()], lease_seconds=60)
+        self.now = dump(self.chat_id)
+        assert held == {runner_id}
+        assert self.now.chat["lease_expires_at"] > now()
+        same = {"lease_expires_at": None}
+        assert self.now.chat | same == before.chat | same
+        assert self.now.messages == before.messages
+
+    def stream(self) -> None:
+        """Stream a part of the running step into the log and to the faithful client."""
+        kind = self.random.choice(["text", "text", "reasoning", "call", "whole call", "result"])
+        call_id = f"streamed-{self.now.version}"
+        call = {"type": "tool-call", "tool_call_id": call_id, "tool_name": "ask_browser"}
+        role, part = {
+            "text": ("assistant", {"type": "text", "text": "a word "}),
+            "reasoning": ("assistant", {"type": "reasoning", "text": "hm "}),
+            "call": ("assistant", call | {"args_delta": '{"q": '}),
+            "whole call": ("assistant", call | {"args": {"q": 2}}),
+            "result": ("tool", result_of(call_part("other")).content[0]),
+        }[kind]
+        if kind == "result":
+            part = part | {"tool_call_id": call_id}
+        logged = partial_from_log(self.episode, self.logged())
+        known = [item.part.get("tool_call_id") for item in logged.parts if item.role == role]
+        asked = [item.part.get("tool_call_id") for item in logged.parts]
+        if kind == "result" and (call_id not in asked or call_id in known):
+            return
+        entry = PartEntry(
+            episode=self.episode,
+            seq=len(self.logged()) + 1,
+            parts=[msgspec.Raw(encode({"role": role, "part": part}))],
+        )
+        run_now(self.recorder.append(self.chat_id, entry))
+        self.faithful.hear_parts(entry)
+        self.unheard.append(entry)
+        self.compare(self.faithful)
+
+    def commit_step(self) -> None:
+        made = [call_part("built_in") for _ in range(self.random.randrange(3))]
+        messages = [answer(*made), *map(result_of, made)]
+        if self.random.random() < 0.2:
+            messages = []
+        progress = self.happen(lambda: states.commit_step(fence_of(self.chat), messages))
+        self.advance(progress)
+        assert self.runs()
+
+    def advance(self, progress: states.Progress) -> None:
+        """What the runner was told is what is stored; its next write names it."""
+        stored = (self.now.status, self.now.chat["history_version"], self.now.chat["attempt"])
+        assert (progress.status, progress.history_version, progress.attempt) == stored
+        if self.runs():
+            self.fences.append(fence_of(self.chat))
+
+    def retry(self) -> None:
+        notice = {"attempt": 1, "delay_ms": 5, "error": "again", "retrying_at": "now"}
+        self.advance(self.happen(lambda: states.record_retry(fence_of(self.chat), notice)))
+
+    def finish(self) -> None:
+        before = self.now
+        messages = [] if self.flip() else [answer()]
+        self.advance(self.happen(lambda: states.finish(fence_of(self.chat), messages)))
+        self.check_promoted(before, when=bool(before.queue))
+        assert self.recorder.cancelled == []
+
+    def require_action(self) -> None:
+        asked = [call_part() for _ in range(self.random.randint(1, 2))]
+        own = call_part("built_in")
+        messages = [answer(own, *asked), result_of(own)]
+        self.advance(self.happen(lambda: states.require_action(fence_of(self.chat), messages)))
+        assert open_client_calls(self.chat) == asked
+        assert self.recorder.cancelled == []
+
+    def fail(self) -> None:
+        before = self.now
+        error = {"message": "The provider is gone.", "kind": "generic", "retryable": False}
+        self.advance(self.happen(lambda: states.fail(fence_of(self.chat), error)))
+        assert self.now.chat["last_error"] == error
+        assert self.now.queue == before.queue
+
+    def release(self) -> None:
+        runner_id = self.now.chat["runner_id"]
+        assert self.happen(lambda: states.release(self.chat_id, runner_id)) is True
+        assert self.now.status == Status.PENDING
+
+    def a_runner_that_lost_the_chat_writes(self) -> None:
+        """Whatever a fenced-out runner tries is refused and changes nothing."""
+        event = self.random.choice(["commit", "finish", "require", "fail", "retry", "release"])
+        held = (self.now.chat["runner_id"], self.now.chat["history_version"])
+        stale = [f for f in self.fences if (f.runner_id, f.history_version) != held]
+        if event == "release":  # names no history: the runner itself must be gone
+            stale = [f for f in stale if f.runner_id != held[0]]
+        if not stale:
+            return
+        fence = self.random.choice(stale)
+        late = [answer(call_part())]
+        calls: dict[str, Callable[[], Any]] = {
+            "commit": lambda: states.commit_step(fence, late),
+            "finish": lambda: states.finish(fence, late),
+            "require": lambda: states.require_action(fence, late),
+            "fail": lambda: states.fail(fence, {"message": "late"}),
+            "retry": lambda: states.record_retry(fence, {"attempt": 9}),
+            "release": lambda: states.release(self.chat_id, fence.runner_id) or None,
+        }
+        before = self.now
+        assert self.happen(calls[event]) is None
+        assert self.now == before
+
+    # time
+
+    def recover(self) -> None:
+        if self.runs() and self.flip():
+            Chat.objects.filter(pk=self.chat_id).update(lease_expires_at=now() - PAST)
+            self.now = dump(self.chat_id)
+        due = self.runs() and self.now.chat["lease_expires_at"] < now()
+        runner_id = self.now.chat["runner_id"]
+        assert self.happen(lambda: states.recover(self.chat_id)) is due
+        assert self.recorder.cancelled == ([runner_id] if due else [])
+
+    def expire_action(self) -> None:
+        waits = self.waits()
+        if waits and self.flip():
+            Chat.objects.filter(pk=self.chat_id).update(action_deadline_at=now() - PAST)
+            self.now = dump(self.chat_id)
+        due = (
+            waits
+            and not self.now.chat["archived"]
+            and self.now.chat["action_deadline_at"] < now()
+        )
+        assert self.happen(lambda: states.expire_action(self.chat_id)) is due
+        if due:
+            assert self.now.chat["last_error"]["message"] == states.ACTION_TIMED_OUT
+
+    # the careless client
+
+    def hear_some(self) -> None:
+        """Some of what was announced arrives, in any order, some of it twice; then a poll heals."""
+        for item in self.random.choices(self.unheard, k=self.random.randrange(7)):
+            if isinstance(item, Notification):
+                self.careless.hear(item)
+            else:
+                self.careless.hear_parts(item)
+        self.unheard = []
+        self.careless.catch_up()
+        self.compare(self.careless)
+
+
+def always(story: Story) -> bool:
+    return True
+
+
+def has_queue(story: Story) -> bool:
+    return bool(story.now.queue)
+
+
+STEPS_BY_WEIGHT: list[tuple[float, str, Callable[[Story], bool]]] = [
+    (4, "send", Story.is_active),
+    (1, "interrupt", always),
+    (1, "edit", Story.is_active),
+    (1, "delete_queued", has_queue),
+    (1, "promote", has_queue),
+    (8, "submit_results", Story.waits),
+    (0.5, "archive", Story.is_active),
+    (4, "unarchive", Story.is_archived),
+    (12, "acquire", Story.pends),
+    (1, "renew", Story.runs),
+    (4, "stream", Story.runs),
+    (3, "commit_step", Story.runs),
+    (1, "retry", Story.runs),
+    (2, "finish", Story.runs),
+    (2, "require_action", Story.runs),
+    (1, "fail", Story.runs),
+    (1, "release", Story.runs),
+    (1, "recover", Story.runs),
+    (1, "stop_with_an_outdated_partial_answer", Story.runs),
+    (2, "expire_action", Story.waits),
+    (2, "a_runner_that_lost_the_chat_writes", lambda story: bool(story.fences)),
+    (2, "try_what_the_state_refuses", always),
+    (2, "hear_some", lambda story: bool(story.unheard)),
+]
+"""How often each step is drawn, among those for which there is something to do."""
+
+
+def _first_seed() -> int:
+    return random.SystemRandom().randrange(2**40) if "CHATD_TEST_STEPS" in os.environ else 0
+
+
+@pytest.mark.timeout(120 + STEPS * 0.05)
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_any_sequence_keeps_the_invariants_and_every_client_up_to_date(
+    chunk: int,
+    cast: Cast,
+    model: ModelConfig,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed, "in_database_thread", in_this_thread)
+    first = _first_seed() + chunk * 1_000_000
+    outcomes: Counter[str] = Counter()
+    for seed in range(first, first + max(STEPS // STEPS_OF_STORY // CHUNKS, 1)):
+        outcomes += _tell(Story(cast, model, recorder, seed), seed)
+    for name in ("send", "acquire", "interrupt", "commit_step", "finish"):
+        assert outcomes[f"{name} changed"], f"no story got as far as {name}"
+
+
+def _tell(story: Story, seed: int) -> Counter[str]:
+    """Play one story to its end and return what its steps came to."""
+    try:
+        for _ in range(STEPS_OF_STORY):
+            story.step()
+    except Exception as error:
+        error.add_note(f"seed {seed}, steps: {' '.join(story.steps)}")
+        raise
+    return story.outcomes
