@@ -148,9 +148,9 @@ def parsed_arguments(text: str) -> Any:
         return UNSET
     level = [value]
     for _ in range(MAX_NESTING):
+        level = [child for item in level for child in _children(item)]
         if not level:
             return value
-        level = [child for item in level for child in _children(item)]
     return UNSET
 
 

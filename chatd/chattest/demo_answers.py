@@ -166,6 +166,9 @@ were two hundred and twelve. She went back to the bottom, smiled, and decided no
 )
 
 
+_LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")
+
+
 def asked_for(text: str) -> frozenset[str]:
     """Return the names of the keywords that stand in `text`."""
     return frozenset(name for name, pattern in _PATTERNS.items() if pattern.search(text))
@@ -173,7 +176,7 @@ def asked_for(text: str) -> frozenset[str]:
 
 def answer_to(text: str, asked: frozenset[str]) -> str:
     """Return the Markdown answer that fits the user's text best."""
-    canned = {"long": "\n\n".join(STORY), "code": CODE, "table": TABLE, "list": LIST}
+    canned = {"long": _unwrapped("\n\n".join(STORY)), "code": CODE, "table": TABLE, "list": LIST}
     for name, answer in canned.items():
         if name in asked:
             return answer
@@ -182,6 +185,11 @@ def answer_to(text: str, asked: frozenset[str]) -> str:
     if text.strip().endswith("?"):
         return QUESTION.format(question=" ".join(text.split())[:200])
     return introduction()
+
+
+def _unwrapped(text: str) -> str:
+    """Return `text` with one line per paragraph: readers see it live, before it is rendered."""
+    return _LINE_BREAK.sub(" ", text)
 
 
 def introduction() -> str:

@@ -27,6 +27,7 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
         bind_correlation(correlation_id=given if _REQUEST_ID.fullmatch(given) else "")
+        _drop_nul_cookies(request)
         started = time.perf_counter()
         response = self._get_response(request)
         response["X-Request-ID"] = correlation_id()
@@ -39,3 +40,11 @@ class RequestContextMiddleware:
                 ms=round((time.perf_counter() - started) * 1000, 1),
             )
         return response
+
+
+def _drop_nul_cookies(request: HttpRequest) -> None:
+    """Drop cookies that decode to text with NUL: looking a session up by one fails."""
+    if any("\x00" in value for value in request.COOKIES.values()):
+        request.COOKIES = {
+            name: value for name, value in request.COOKIES.items() if "\x00" not in value
+        }

@@ -37,6 +37,8 @@ def check_address(host: str, port: int) -> None:
     Done before anything is created: a generated password is shown when the server listens, and a
     start that fails after making it would lose it for good.
     """
+    if not 0 < port < 65536:
+        raise AddressUnusableError(f"The port must be between 1 and 65535, got {port}.")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in found:

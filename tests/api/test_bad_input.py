@@ -24,6 +24,11 @@ def refused(api: Api, route: Route, path: str, **options):
     return answer
 
 
+def everywhere(value: bytes) -> bytes:
+    """Return a body with `value` where a text of a message and an output of a tool stand."""
+    return b'{"content":[{"type":"text","text":%b}],"results":[{"output":%b}]}' % (value, value)
+
+
 MALFORMED = {
     "nothing": b"",
     "blank": b" \n",
@@ -33,13 +38,14 @@ MALFORMED = {
     "trailing": b"{} {}",
     "byte order mark": b"\xef\xbb\xbf{}",
     "utf-16": '{"content":[]}'.encode("utf-16"),
-    "invalid utf-8": b'{"content":[{"type":"text","text":"\xff\xfe"}],"results":[{"output":"\xff"}]}',
-    "encoded surrogate": b'{"content":[{"type":"\xed\xa0\x80"}],"results":[{"output":"\xed\xa0\x80"}]}',
-    "lone surrogate": b'{"content":[{"type":"text","text":"\\ud800"}],"results":[{"output":"\\udfff"}]}',
-    "NaN": b'{"content":NaN,"results":[{"output":NaN}]}',
-    "Infinity": b'{"content":[{"start_line":1e999}],"results":[{"output":1e999}]}',
+    "invalid utf-8": everywhere(b'"\xff\xfe"'),
+    "encoded surrogate": everywhere(b'"\xed\xa0\x80"'),
+    "lone surrogate": everywhere(b'"\\ud800"'),
+    "low surrogate": everywhere(b'"\\udfff"'),
+    "NaN": everywhere(b"NaN"),
+    "Infinity": everywhere(b"1e999"),
     "NUL byte": b'{"content":\x00[]}',
-    "raw control character": b'{"content":[{"type":"text","text":"\x01"}],"results":[{"output":"\x01"}]}',
+    "raw control character": everywhere(b'"\x01"'),
     "list": b"[]",
     "null": b"null",
     "number": b"1",
@@ -49,11 +55,7 @@ MALFORMED = {
     "deep and unknown": b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "deep and open": b"[" * 100_000,
     "deep output": b'{"results":[{"output":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}",
-    "many digits": b'{"content":'
-    + b"9" * 10_000
-    + b',"results":[{"output":'
-    + b"9" * 9_000
-    + b"}]}",
+    "many digits": everywhere(b"9" * 9_000),
     "5 MiB of space": b" " * 5 * 2**20,
     "5 MiB of text": b'{"content":[{"type":"text","text":"' + b"x" * 5 * 2**20 + b'"}]}',
     "5 MiB of brackets": b"[" * 5 * 2**20,

@@ -186,13 +186,9 @@ def violations(cast: Cast):
 
 def test_the_first_violation_in_the_order_of_the_contract_wins(alice, cast, model):
     steps = violations(cast)
-    body: dict = {}
-    for name, bad, *_ in reversed(steps):
-        if bad is not None:
-            body[name] = bad
-    # Later steps of the same field start with what repaired the earlier one.
-    raw = b"{nonsense"
-    answer = refused(alice, None, raw=raw)
+    # A later step of the same field starts with what repaired the earlier one.
+    body = {name: bad for name, bad, *_ in reversed(steps) if bad is not None}
+    answer = refused(alice, None, raw=b"{nonsense")
     assert (answer.status, answer.message) == (400, "Request body must be valid JSON.")
     for name, _, repaired, status, message, detail in steps:
         answer = refused(alice, body)
