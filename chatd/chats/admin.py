@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chatd.chats.models import Chat
@@ -17,9 +16,6 @@ class ChatAdmin(admin.ModelAdmin[Chat]):
     search_fields = ("title", "owner__username")
     show_full_result_count = False
     exclude = ("user_acl", "group_acl")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Chat]:
-        return super().get_queryset(request).select_related("last_model_config", "organization")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -191,7 +191,9 @@ def send_message(
             _promote_head(t)  # first, so that a full queue has room for this one
             return Sent(t.chat, queued=_enqueue(t, message, model))
         queued = _enqueue(t, message, model)
-        if interrupt and t.chat.status != Status.PENDING:
+        if interrupt and t.chat.status == Status.PENDING:
+            _repeat_status(t)
+        elif interrupt:
             _stop(t, partial, INTERRUPTED_BY_PROMOTION)
             _promote_head(t)
         return Sent(t.chat, queued=queued)
@@ -205,8 +207,7 @@ def interrupt(chat_id: UUID, *, partial: Partial | None = None) -> Chat:
     """
     with transition(chat_id, Event.INTERRUPT) as t:
         if t.chat.status == Status.PENDING:
-            t.notify(status=str(Status.PENDING))
-            t.watch("status_change")
+            _repeat_status(t)
             return t.chat
         _stop(t, partial, INTERRUPTED_BY_USER)
         if t.chat.archived or not _promote_head(t):
@@ -499,6 +500,12 @@ def _stop(t: Transition, partial: Partial | None, reason: str, *, announce: bool
         t.insert(partial_messages(partial, model_config_id=t.chat.last_model_config_id))
     elif t.chat.status == Status.REQUIRES_ACTION:
         _close_client_calls(t, reason)
+
+
+def _repeat_status(t: Transition) -> None:
+    """Tell clients the status again: an interrupt is always answered with one."""
+    t.notify(status=str(t.chat.status))
+    t.watch("status_change")
 
 
 def _close_client_calls(t: Transition, reason: str) -> None:

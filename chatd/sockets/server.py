@@ -67,6 +67,9 @@ class ChatdServer(uvicorn.Server):
         await registry.close_all(GOING_AWAY, "server is shutting down")
         await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            # What it was sent stays unread, so its transport would never close by itself.
+            connection.transport.abort()
 
 
 def server_config(*, host: str, port: int) -> uvicorn.Config:

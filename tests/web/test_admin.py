@@ -1,0 +1,161 @@
+"""The administration pages: providers and models by hand, secrets that never come back."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from chatd.accounts.actions import create_token
+from chatd.accounts.models import APIKey
+from chatd.chats.models import Chat
+from chatd.core.fields import open_secret
+from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
+from tests.conftest import Cast
+from tests.support.people import pending_chat
+
+pytestmark = pytest.mark.django_db
+
+SECRET = "the-provider-key-0123456789"
+PROVIDER = {
+    "type": "openai-compat",
+    "name": "team-gateway",
+    "display_name": "Team gateway",
+    "enabled": "on",
+    "base_url": "http://gateway:4000/v1",
+    "new_key": SECRET,
+}
+
+
+@pytest.fixture
+def root(client: Client, cast: Cast) -> Client:
+    client.force_login(cast.root)
+    return client
+
+
+def _model_form(provider: AIProvider, **changes: str) -> dict[str, str]:
+    form = {
+        "ai_provider": str(provider.pk),
+        "model": "some-model",
+        "display_name": "Some model",
+        "enabled": "on",
+        "context_limit": "128000",
+        "compression_threshold": "70",
+        "options": "{}",
+    }
+    return form | changes
+
+
+def test_an_owner_adds_a_provider_whose_key_is_stored_encrypted(root: Client) -> None:
+    answer = root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    assert answer.status_code == 302
+    key = AIProviderKey.objects.get(provider__name="team-gateway")
+    assert SECRET not in key.api_key
+    assert open_secret(key.api_key) == SECRET
+
+
+def test_no_admin_page_shows_a_stored_key(root: Client) -> None:
+    root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    provider = AIProvider.objects.get(name="team-gateway")
+    stored = AIProviderKey.objects.get().api_key
+    for path in ("", f"{provider.pk}/change/", f"{provider.pk}/history/"):
+        page = root.get(f"/admin/providers/aiprovider/{path}").content.decode()
+        assert SECRET not in page
+        assert stored not in page
+
+
+def test_saving_a_provider_without_a_key_keeps_the_key_and_with_one_replaces_it(
+    root: Client,
+) -> None:
+    root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    provider = AIProvider.objects.get(name="team-gateway")
+    change = f"/admin/providers/aiprovider/{provider.pk}/change/"
+    root.post(change, PROVIDER | {"new_key": "", "display_name": "Renamed"})
+    assert open_secret(AIProviderKey.objects.get().api_key) == SECRET
+    root.post(change, PROVIDER | {"new_key": "another-key"})
+    assert open_secret(AIProviderKey.objects.get().api_key) == "another-key"
+
+
+@pytest.mark.parametrize(
+    "url", ["gateway:4000", "ftp://gateway/v1", "/v1", "http://", "http://a b"]
+)
+def test_a_base_url_that_is_not_absolute_http_is_refused_and_nothing_is_stored(
+    root: Client, url: str
+) -> None:
+    answer = root.post("/admin/providers/aiprovider/add/", PROVIDER | {"base_url": url})
+    assert answer.status_code == 200
+    assert not AIProvider.objects.exists()
+
+
+def test_the_first_model_becomes_the_default_and_a_new_default_takes_over(root: Client) -> None:
+    root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    provider = AIProvider.objects.get()
+    root.post("/admin/providers/modelconfig/add/", _model_form(provider))
+    assert ModelConfig.objects.get().is_default
+    root.post(
+        "/admin/providers/modelconfig/add/", _model_form(provider, model="better", is_default="on")
+    )
+    assert list(ModelConfig.objects.filter(is_default=True).values_list("model", flat=True)) == [
+        "better"
+    ]
+
+
+def test_a_model_without_a_provider_is_refused(root: Client, model: ModelConfig) -> None:
+    form = _model_form(model.ai_provider, ai_provider="")  # type: ignore[arg-type]
+    assert root.post("/admin/providers/modelconfig/add/", form).status_code == 200
+    assert ModelConfig.objects.count() == 1
+
+
+def test_deleting_a_model_is_soft_and_picks_another_default(
+    root: Client, model: ModelConfig
+) -> None:
+    root.post(
+        "/admin/providers/modelconfig/add/",
+        _model_form(model.ai_provider, model="other"),  # type: ignore[arg-type]
+    )
+    root.post(f"/admin/providers/modelconfig/{model.pk}/delete/", {"post": "yes"})
+    assert ModelConfig.objects.get(pk=model.pk).deleted
+    assert ModelConfig.objects.get(is_default=True).model == "other"
+
+
+def test_people_who_are_not_owners_are_sent_away(client: Client, cast: Cast) -> None:
+    client.force_login(cast.alice)
+    for path in ("/admin/", "/admin/providers/aiprovider/", "/admin/accounts/apikey/"):
+        assert client.get(path).status_code == 302
+
+
+def test_chats_can_be_looked_at_but_not_changed(
+    root: Client, cast: Cast, model: ModelConfig
+) -> None:
+    chat = pending_chat(cast.alice, cast.organization, model)
+    assert root.get("/admin/chats/chat/").status_code == 200
+    page = f"/admin/chats/chat/{chat.pk}/change/"
+    assert root.get(page).status_code == 200
+    assert root.post(page, {"title": "changed"}).status_code == 403
+    assert Chat.objects.get(pk=chat.pk).title == "A chat"
+
+
+def test_a_token_can_be_revoked_but_never_read(root: Client, cast: Cast) -> None:
+    key, text = create_token(user=cast.alice, name="script")
+    secret = text.split("-")[1]
+    page = root.get(f"/admin/accounts/apikey/{key.pk}/change/").content.decode()
+    assert secret not in page
+    assert key.hashed_secret not in page
+    root.post(f"/admin/accounts/apikey/{key.pk}/delete/", {"post": "yes"})
+    assert not APIKey.objects.filter(pk=key.pk).exists()
+
+
+def test_the_lists_open_with_a_constant_number_of_queries(
+    root: Client,
+    cast: Cast,
+    model: ModelConfig,
+) -> None:
+    def queries(path: str) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert root.get(path).status_code == 200
+        return len(captured)
+
+    pending_chat(cast.alice, cast.organization, model)
+    before = queries("/admin/chats/chat/")
+    for _ in range(5):
+        pending_chat(cast.bob, cast.organization, model)
+    assert queries("/admin/chats/chat/") == before
