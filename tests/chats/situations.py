@@ -144,9 +144,7 @@ CALLS: dict[Event, Callable[[Attempt], Any]] = {
     ),
     Event.COMMIT_STEP: lambda a: states.commit_step(fence_of(a.chat), [answer()]),
     Event.FINISH: lambda a: states.finish(fence_of(a.chat), [answer()]),
-    Event.REQUIRE_ACTION: lambda a: states.require_action(
-        fence_of(a.chat), [answer(call_part())]
-    ),
+    Event.REQUIRE_ACTION: lambda a: states.require_action(fence_of(a.chat), [answer(call_part())]),
     Event.FAIL: lambda a: states.fail(fence_of(a.chat), {"message": "broken", "kind": "generic"}),
     Event.RELEASE: lambda a: states.release(a.chat.pk, fence_of(a.chat).runner_id),
     Event.RECOVER: lambda a: states.recover(a.chat.pk),

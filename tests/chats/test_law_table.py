@@ -83,6 +83,23 @@ def _named(case: tuple[Event, Status, bool, bool, str]) -> str:
     return f"{event}-{status}{'-queue' * queued}{'-archived' * archived}"
 
 
+@pytest.mark.parametrize("event", Event)
+def test_the_law_allows_exactly_the_targets_of_the_table(event: Event) -> None:
+    expected: dict[tuple[Status, bool], set[Status]] = {
+        (status, archived): set() for _, status, _, archived, _ in CASES
+    }
+    for found, status, _, archived, target in CASES:
+        if found is event and target in LETTERS:
+            expected[status, archived].add(LETTERS[target])
+        elif found is event and target == ".":
+            expected[status, archived].add(status)
+    allowed = {
+        (status, archived): set(allowed_targets(event, status, archived=archived))
+        for status, archived in expected
+    }
+    assert allowed == expected
+
+
 def test_the_table_has_every_event_in_every_state() -> None:
     states = {(event, status, queued, archived) for event, status, queued, archived, _ in CASES}
     assert len(states) == len(CASES) == len(Event) * (7 * 2 + 5 * 2)

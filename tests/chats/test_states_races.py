@@ -10,9 +10,10 @@ import pytest
 from chatd.chats import actions, states
 from chatd.chats.actions import Actor
 from chatd.chats.content import InputPart
+from chatd.chats.law import Event
 from chatd.chats.models import Chat, ChatMessage, Role, Status
-from chatd.chats.parts import ToolResultPart
 from chatd.chats.partial import Partial, partial_from_log
+from chatd.chats.parts import ToolResultPart
 from chatd.chats.selectors import open_client_calls, visible_messages
 from chatd.chats.states import EpisodeMovedError
 from chatd.chats.transition import StateConflictError, transition
@@ -323,8 +324,6 @@ def test_a_transition_whose_row_moved_without_a_lock_is_rolled_back(new_chat: Ne
 
 
 def _send_while_the_version_moves(chat: Chat) -> None:
-    from chatd.chats.law import Event
-
     with transition(chat.pk, Event.SEND) as t:
         Chat.objects.filter(pk=chat.pk).update(snapshot_version=t.version)
         t.set_status(Status.PENDING)
