@@ -1,6 +1,8 @@
 """The Celery application. Its broker is Redis, or memory when everything shares one process."""
 
-from celery import Celery
+from typing import Any
+
+from celery import Celery, signals
 
 from config.env import env
 
@@ -41,3 +43,8 @@ app.conf.update(
         "housekeeping": {"task": "chatd.turns.housekeeping", "schedule": 3600.0},
     },
 )
+
+
+@signals.setup_logging.connect(dispatch_uid="chatd-logging")
+def _keep_our_logging(**_: Any) -> None:
+    """Leave logging as the settings made it: Celery would set the root level to WARNING."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from chatd.accounts.actions import create_user
+from chatd.accounts.actions import create_organization, create_user
 from chatd.accounts.models import Organization, SiteRole, User
 from chatd.live.backend import live_backend
 from chatd.providers.actions import save_model_config, save_provider
@@ -43,7 +43,7 @@ def cast(db: None) -> Cast:
         username="root", email="root@example.com", password=None, site_roles=[SiteRole.OWNER]
     )
     organization = Organization.objects.get(is_default=True)
-    elsewhere = Organization.objects.create(name="elsewhere")
+    elsewhere = create_organization(name="elsewhere")
     return Cast(
         organization=organization,
         alice=create_user(username="alice", email="alice@example.com", password=None),

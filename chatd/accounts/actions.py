@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from chatd.accounts.models import (
     APIKey,
+    Group,
     LoginType,
     Organization,
     OrganizationMember,
@@ -23,6 +24,7 @@ from config.env import env
 
 _USERNAME = re.compile(r"[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*")
 MAX_USERNAME = 32
+MAX_TOKEN_NAME = 64
 
 
 def check_username(username: str) -> None:
@@ -66,7 +68,7 @@ def create_user(
     )
     if password and check_strength:
         _check_password(password, user)
-    user.set_password(password)
+    user.set_password(password or None)
     try:
         with transaction.atomic():
             user.save(force_insert=True)
@@ -89,16 +91,27 @@ def _check_password(password: str, user: User) -> None:
         ) from None
 
 
+@transaction.atomic
+def create_organization(
+    *, name: str, display_name: str = "", is_default: bool = False
+) -> Organization:
+    """Create an organisation with its Everyone group. Raises IntegrityError for a taken name."""
+    organization = Organization.objects.create(
+        name=name, display_name=display_name, is_default=is_default
+    )
+    Group.objects.create(
+        id=organization.pk, organization=organization, name="Everyone", display_name="Everyone"
+    )
+    return organization
+
+
 def default_organization() -> Organization:
     """Return the default organisation, creating it on the first call."""
     found = Organization.objects.filter(is_default=True).first()
     if found is not None:
         return found
     try:
-        with transaction.atomic():
-            return Organization.objects.create(
-                name="default", display_name="Default", is_default=True
-            )
+        return create_organization(name="default", display_name="Default", is_default=True)
     except IntegrityError:  # another process was first
         return Organization.objects.get(is_default=True)
 
@@ -109,8 +122,10 @@ def create_token(
     """Create an API token and return it with its text, which is never shown again.
 
     `lifetime` defaults to the longest that the deployment allows (CHATD_TOKEN_MAX_DAYS).
-    Raises ChatdError 400 for a lifetime out of range, 409 for a name that is taken.
+    Raises ChatdError 400 for a lifetime out of range or a long name, 409 for one that is taken.
     """
+    if len(name) > MAX_TOKEN_NAME:
+        raise bad_request(f"The token name must be at most {MAX_TOKEN_NAME} characters.")
     longest = timedelta(days=env.token_max_days)
     lifetime = lifetime if lifetime is not None else longest
     if not timedelta(0) < lifetime <= longest:

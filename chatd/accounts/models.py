@@ -187,6 +187,61 @@ class OrganizationMember(models.Model):
         return frozenset(self.roles) | frozenset(self.organization.default_org_member_roles)
 
 
+class GroupSource(models.TextChoices):
+    USER = "user", "Made by hand"
+    OIDC = "oidc", "From the identity provider"
+
+
+class Group(models.Model):
+    """A set of an organisation's members. The one whose id is the organisation's is everyone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="member_groups"
+    )
+    name = models.CharField(max_length=36)
+    display_name = models.CharField(max_length=128, blank=True, default="")
+    avatar_url = models.CharField(max_length=512, blank=True, default="")
+    quota_allowance = models.IntegerField(default=0)
+    source = models.CharField(max_length=8, choices=GroupSource.choices, default=GroupSource.USER)
+    chat_spend_limit_micros = models.BigIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "organization", Lower("name"), name="group_name_unique_in_organization"
+            ),
+            models.CheckConstraint(
+                condition=Q(chat_spend_limit_micros=None) | Q(chat_spend_limit_micros__gt=0),
+                name="group_spend_limit_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.display_name or self.name
+
+    @property
+    def is_everyone(self) -> bool:
+        """Everyone in the organisation; has no rows of its own in GroupMember."""
+        return self.pk == self.organization_id
+
+
+class GroupMember(models.Model):
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="group_memberships")
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["group", "user"], name="group_member_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.group}"
+
+
 class APIKey(models.Model):
     """A session token `<id>-<secret>`; only the SHA-256 of the secret is stored."""
 

@@ -5,6 +5,7 @@ Chat rights come from the site role, the role in the chat's organisation, owners
 """
 
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from chatd.accounts.models import OrganizationMember, OrganizationRole, User
@@ -31,6 +32,11 @@ ANY_CHAT_RIGHTS: dict[OrganizationRole, frozenset[ChatRight]] = {
 
 ACL_RIGHTS: dict[str, frozenset[ChatRight]] = {"read": frozenset({ChatRight.READ})}
 """Rights of an entry in a chat's ACL, by its permission."""
+
+
+def acl_role(entry: dict[str, Any] | None) -> str:
+    """Return the role of a stored ACL entry; empty for none and for an unknown permission set."""
+    return "read" if entry is not None and entry.get("permissions") == ["read"] else ""
 
 
 def membership(user: User, organization_id: UUID) -> OrganizationMember | None:

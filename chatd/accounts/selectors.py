@@ -1,8 +1,11 @@
 """Reads of people and organisations."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
-from chatd.accounts.models import Organization, User
+from django.db.models import Count
+
+from chatd.accounts.models import Group, GroupMember, Organization, OrganizationMember, User
 
 
 def list_organizations_for(user: User) -> list[Organization]:
@@ -20,3 +23,47 @@ def own_organization(user: User) -> UUID | None:
         if organization.is_default:
             return organization.pk
     return joined[0].pk if len(joined) == 1 else None
+
+
+def group_ids_of(user: User) -> set[UUID]:
+    """Return the groups a user is in: explicit ones of their organisations, and each Everyone."""
+    organizations = OrganizationMember.objects.filter(
+        user=user, organization__deleted=False
+    ).values_list("organization_id", flat=True)
+    explicit = GroupMember.objects.filter(
+        user=user, group__organization__in=organizations
+    ).values_list("group_id", flat=True)
+    return set(organizations) | set(explicit)
+
+
+def live_users(ids: Iterable[UUID]) -> dict[UUID, User]:
+    """Return the users with these ids who are not deleted."""
+    return {user.pk: user for user in User.objects.live().filter(pk__in=list(ids))}
+
+
+def live_groups(ids: Iterable[UUID]) -> dict[UUID, Group]:
+    """Return the groups with these ids, with their organisations."""
+    found = Group.objects.select_related("organization").filter(
+        pk__in=list(ids), organization__deleted=False
+    )
+    return {group.pk: group for group in found}
+
+
+def member_counts(groups: Iterable[Group]) -> dict[UUID, int]:
+    """Return how many people, without system users, are in each group."""
+    listed = list(groups)
+    explicit = (
+        GroupMember.objects.filter(group__in=listed, user__deleted=False, user__is_system=False)
+        .values_list("group_id")
+        .annotate(Count("id"))
+    )
+    everyone = (
+        OrganizationMember.objects.filter(
+            organization_id__in=[group.pk for group in listed if group.is_everyone],
+            user__deleted=False,
+            user__is_system=False,
+        )
+        .values_list("organization_id")
+        .annotate(Count("id"))
+    )
+    return dict(explicit) | dict(everyone)

@@ -21,9 +21,16 @@ from chatd.api.parsing import (
 from chatd.api.views import ResourceViewSet
 from chatd.chats.actions import NewChat, create_chat, interrupt_chat
 from chatd.chats.content import NIL_UUID, DynamicTool
+from chatd.chats.filters import parse_filter
 from chatd.chats.models import Chat
+from chatd.chats.properties import ChatChanges, update_chat
 from chatd.chats.selectors import get_chat_for, list_chats_for, list_children_for
-from chatd.chats.wire import chat_body, empty_diff_status
+from chatd.chats.wire import (
+    chat_body,
+    diff_status_body,
+    empty_diff_status,
+    known_diff_status,
+)
 
 
 class CreateChatRequest(Struct, kw_only=True):
@@ -60,6 +67,27 @@ class CreateChatRequest(Struct, kw_only=True):
         )
 
 
+class UpdateChatRequest(Struct, kw_only=True):
+    """Body of `PATCH /chats/{chat}`; absent is "no change"."""
+
+    title: str | None = None
+    archived: bool | None = None
+    workspace_id: UUID | None = None
+    pin_order: int | None = None
+    labels: dict[str, str] | None = None
+    plan_mode: str | None = None
+
+    def checked(self) -> ChatChanges:
+        return ChatChanges(
+            title=self.title,
+            archived=self.archived,
+            workspace_id=self.workspace_id,
+            pin_order=self.pin_order,
+            labels=self.labels,
+            plan_mode=self.plan_mode,
+        )
+
+
 class ChatViewSet(ResourceViewSet):
     """`/chats` and `/chats/{chat}`."""
 
@@ -69,10 +97,11 @@ class ChatViewSet(ResourceViewSet):
         offset = query.integer("offset", largest=MAX_INT32)
         after_id = query.uuid("after_id")
         query.check()
+        wanted = parse_filter(request.GET.get("q", ""), request.GET.getlist("label"))
         user = self.actor(request).user
         if after_id == NIL_UUID:
             after_id = None
-        chats = list_chats_for(user, limit=limit, offset=offset, after_id=after_id)
+        chats = list_chats_for(user, limit=limit, offset=offset, after_id=after_id, wanted=wanted)
         return Response(_family_bodies(chats, list_children_for(user, chats)))
 
     def create(self, request: Request) -> Response:
@@ -85,7 +114,22 @@ class ChatViewSet(ResourceViewSet):
         user = self.actor(request).user
         found = get_chat_for(user, path_uuid(chat))
         children = list_children_for(user, [found])[found.pk]
-        return Response(chat_body(found, children=[_child_body(child) for child in children]))
+        known = known_diff_status(found)
+        return Response(
+            chat_body(
+                found,
+                diff_status=diff_status_body(known) if known else None,
+                children=[_child_body(child) for child in children],
+            )
+        )
+
+    def partial_update(self, request: Request, chat: str) -> Response:
+        update_chat(
+            self.actor(request),
+            path_uuid(chat),
+            lambda: decode_body(request, UpdateChatRequest).checked(),
+        )
+        return Response(status=204)
 
     def interrupt(self, request: Request, chat: str) -> Response:
         return Response(chat_body(interrupt_chat(self.actor(request), path_uuid(chat))))
@@ -96,7 +140,7 @@ def _family_bodies(roots: list[Chat], children: dict[UUID, list[Chat]]) -> list[
         chat_body(
             root,
             has_unread=_unread(root),
-            diff_status=empty_diff_status(root),
+            diff_status=_diff_status(root),
             children=[_child_body(child) for child in children[root.pk]],
         )
         for root in roots
@@ -104,7 +148,12 @@ def _family_bodies(roots: list[Chat], children: dict[UUID, list[Chat]]) -> list[
 
 
 def _child_body(child: Chat) -> dict[str, Any]:
-    return chat_body(child, has_unread=_unread(child), diff_status=empty_diff_status(child))
+    return chat_body(child, has_unread=_unread(child), diff_status=_diff_status(child))
+
+
+def _diff_status(chat: Chat) -> dict[str, Any]:
+    known = known_diff_status(chat)
+    return diff_status_body(known) if known else empty_diff_status(chat)
 
 
 def _unread(chat: Chat) -> bool:

@@ -10,6 +10,7 @@ from chatd.api.parsing import (
     MAX_INT64,
     ContentPart,
     QueryReader,
+    check_content_size,
     decode_body,
     path_int,
     path_uuid,
@@ -43,6 +44,7 @@ class SendMessageRequest(Struct, kw_only=True):
     plan_mode: str | None = None
 
     def checked(self) -> NewMessageRequest:
+        check_content_size(self.content)
         return NewMessageRequest(
             content=self.content,
             model_config_id=self.model_config_id,

@@ -23,6 +23,9 @@ MAX_BODY_BYTES = 3 * 1024 * 1024
 
 MAX_CREATE_BODY_BYTES = 2 * 128 * 1024
 
+MAX_CONTENT_BYTES = MAX_BODY_BYTES + 512 * 1024
+"""Of a message as it is shown, where left-out fields of its parts stand again."""
+
 BAD_JSON = "Request body must be valid JSON."
 MAX_INT64 = 2**63 - 1
 MAX_INT32 = 2**31 - 1
@@ -63,6 +66,12 @@ def decode_json(raw: bytes, shape: type[T]) -> T:
         return msgspec.json.decode(raw, type=shape)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         raise bad_request(BAD_JSON, detail=str(error) or "the JSON is nested too deeply") from None
+
+
+def check_content_size(content: Sequence[ContentPart] | None) -> None:
+    """Raise the 400 for a message that would not fit a frame once it is shown."""
+    if len(msgspec.json.encode(content)) > MAX_CONTENT_BYTES:
+        raise bad_request(BAD_JSON, detail="the parts of the message are too large together")
 
 
 def check_nesting(value: Any) -> None:

@@ -19,7 +19,7 @@ urlpatterns = [
     _route(r"v2/users/(?P<user>[^/]+)", UserViewSet, get="retrieve"),
     _route(r"v2/users/(?P<user>[^/]+)/organizations", UserViewSet, get="organizations"),
     _route(r"experimental/chats", ChatViewSet, get="list", post="create"),
-    _route(_CHAT, ChatViewSet, get="retrieve"),
+    _route(_CHAT, ChatViewSet, get="retrieve", patch="partial_update"),
     _route(rf"{_CHAT}/interrupt", ChatViewSet, post="interrupt"),
     _route(rf"{_CHAT}/messages", MessageViewSet, get="list", post="create"),
     _route(rf"{_CHAT}/messages/(?P<message>[^/]+)", MessageViewSet, patch="partial_update"),

@@ -18,12 +18,13 @@ from chatd.chats.content import (
     InputPart,
     check_dynamic_tools,
     check_labels,
+    check_plan_mode,
     initial_title,
     parse_content,
     size_of,
 )
-from chatd.chats.models import Chat, ChatMessage, ClientType, PlanMode, Status
-from chatd.chats.partial import Partial, partial_from_log
+from chatd.chats.models import Chat, ChatMessage, ClientType, Status
+from chatd.chats.partial import Partial, read_partial
 from chatd.chats.parts import ToolResultPart
 from chatd.chats.prompts import opening_texts
 from chatd.chats.selectors import (
@@ -34,8 +35,6 @@ from chatd.chats.selectors import (
 )
 from chatd.chats.transition import StateConflictError
 from chatd.core.errors import ChatdError, bad_request, conflict, forbidden
-from chatd.live.backend import PartLogUnavailableError, live_backend
-from chatd.live.messages import Episode
 from chatd.providers.models import ModelConfig
 from chatd.providers.selectors import default_model_config, existing_model_config
 
@@ -98,7 +97,7 @@ def create_chat(actor: Actor, request: NewChat) -> Chat:
     if request.workspace_id not in (None, NIL_UUID):
         raise bad_request("Workspace not found or you do not have access to this resource")
     default = _check_model_choice(request.model_config_id)
-    plan_mode = _check_plan_mode(request.plan_mode)
+    plan_mode = check_plan_mode(request.plan_mode)
     mcp_server_ids = _check_mcp_servers(request.mcp_server_ids)
     labels = check_labels(request.labels)
     dynamic_tools = check_dynamic_tools(request.dynamic_tools)
@@ -135,7 +134,7 @@ def send_message(
     mcp_server_ids = (
         None if wanted.mcp_server_ids is None else _check_mcp_servers(wanted.mcp_server_ids)
     )
-    plan_mode = _check_plan_mode(wanted.plan_mode or "")
+    plan_mode = check_plan_mode(wanted.plan_mode or "")
     if wanted.busy_behavior not in ("", "queue", "interrupt"):
         raise bad_request("Invalid busy_behavior value.", detail='Must be "queue" or "interrupt".')
     interrupt = wanted.busy_behavior == "interrupt"
@@ -225,35 +224,6 @@ def submit_tool_results(
         raise _not_waiting(str(error.status)) from None
 
 
-def set_archived(actor: Actor, chat_id: UUID, *, archived: bool) -> None:
-    """Archive or unarchive a chat; a root takes its sub-chats along. Raises ChatdError 400, 404."""
-    get_chat_for(actor.user, chat_id, ChatRight.UPDATE)
-    if archived:
-        _archive(chat_id)
-        return
-    try:
-        states.unarchive_chat(chat_id)
-    except StateConflictError:
-        raise bad_request("Chat is already not archived.") from None
-
-
-def _archive(chat_id: UUID) -> None:
-    """Archive with the partial answers of what runs; the last try goes without them."""
-    for left in reversed(range(_EPISODE_TRIES + 1)):
-        family = Chat.objects.filter(pk=chat_id) | Chat.objects.filter(root_chat_id=chat_id)
-        partials = {chat.pk: _read_partial(chat) if left else Partial(None) for chat in family}
-        try:
-            states.archive_chat(
-                chat_id, partials={key: part for key, part in partials.items() if part}
-            )
-        except states.EpisodeMovedError:
-            continue
-        except StateConflictError:
-            raise bad_request("Chat is already archived.") from None
-        return
-    raise conflict("The chat changed while it was being archived. Try again.")
-
-
 def mark_read(actor: Actor, chat: Chat) -> None:
     """Move the owner's read cursor to the newest assistant message, if there is one."""
     if chat.owner_id != actor.user.pk:
@@ -281,23 +251,12 @@ def _with_partial(
         for _ in range(_EPISODE_TRIES):
             chat = get_chat_unscoped(chat_id) if read else None
             try:
-                return change(_read_partial(chat) if chat else None)
+                return change(read_partial(chat) if chat else None)
             except states.EpisodeMovedError:
                 continue
         return change(Partial(None))
     except StateConflictError as error:
         raise refused(error) from None
-
-
-def _read_partial(chat: Chat) -> Partial | None:
-    """Return what the running episode has streamed; empty when the log is out of reach."""
-    if chat.status != Status.RUNNING:
-        return None
-    episode = Episode(chat.history_version, chat.attempt)
-    try:
-        return partial_from_log(episode, live_backend().read_blocking(chat.pk, episode))
-    except PartLogUnavailableError:
-        return Partial(episode)
 
 
 # Checks
@@ -335,12 +294,6 @@ def _check_model_choice(requested: UUID | None) -> ModelConfig | None:
     if default is None:
         raise bad_request("No default chat model config is configured.")
     return default
-
-
-def _check_plan_mode(value: str) -> str | None:
-    if value not in ("", PlanMode.PLAN):
-        raise bad_request("Invalid plan_mode value.")
-    return value or None
 
 
 def _check_mcp_servers(ids: Sequence[UUID]) -> list[str]:

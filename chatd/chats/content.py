@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 from msgspec import Struct
 
+from chatd.chats.models import PlanMode
 from chatd.chats.parts import FileReferencePart, TextPart, to_stored
 from chatd.core.errors import Validation, bad_request
 
@@ -142,6 +143,13 @@ def _label_violations(key: str, value: str) -> list[str]:
     elif len(value.encode()) > MAX_LABEL_VALUE_BYTES:
         found.append(f'label value of "{key}" exceeds {MAX_LABEL_VALUE_BYTES} bytes')
     return found
+
+
+def check_plan_mode(value: str) -> str | None:
+    """Return the stored plan mode; the empty text is off. Raises ChatdError 400."""
+    if value not in ("", PlanMode.PLAN):
+        raise bad_request("Invalid plan_mode value.")
+    return value or None
 
 
 def check_dynamic_tools(tools: Sequence[DynamicTool] | None) -> list[dict[str, Any]]:

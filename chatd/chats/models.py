@@ -8,6 +8,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Lower
 
 from chatd.accounts.models import Organization
 from chatd.core.clock import now
@@ -280,3 +281,44 @@ class ChatQueuedMessage(models.Model):
 
     def __str__(self) -> str:
         return f"queued message {self.pk}"
+
+
+class ChatDiffStatus(models.Model):
+    """What is known about the pull request or branch of a chat. One row per chat."""
+
+    chat = models.OneToOneField(
+        Chat, on_delete=models.CASCADE, primary_key=True, related_name="diff_status"
+    )
+    url = models.TextField(null=True, blank=True)  # noqa: DJ001
+    pull_request_state = models.TextField(null=True, blank=True)  # noqa: DJ001
+    pull_request_title = models.TextField(default="", blank=True)
+    pull_request_draft = models.BooleanField(default=False)
+    changes_requested = models.BooleanField(default=False)
+    additions = models.IntegerField(default=0)
+    deletions = models.IntegerField(default=0)
+    changed_files = models.IntegerField(default=0)
+    author_login = models.TextField(null=True, blank=True)  # noqa: DJ001
+    author_avatar_url = models.TextField(null=True, blank=True)  # noqa: DJ001
+    base_branch = models.TextField(null=True, blank=True)  # noqa: DJ001
+    head_branch = models.TextField(null=True, blank=True)  # noqa: DJ001
+    pr_number = models.IntegerField(null=True, blank=True)
+    commits = models.IntegerField(null=True, blank=True)
+    approved = models.BooleanField(null=True, blank=True)
+    reviewer_count = models.IntegerField(null=True, blank=True)
+    git_branch = models.TextField(default="", blank=True)
+    git_remote_origin = models.TextField(default="", blank=True)
+    refreshed_at = models.DateTimeField(null=True, blank=True)
+    stale_at = models.DateTimeField(default=now)
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["stale_at"], name="diff_stale"),
+            models.Index(
+                Lower("url"), condition=Q(url__isnull=False) & ~Q(url=""), name="diff_by_url"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.url or str(self.chat_id)

@@ -7,13 +7,15 @@ Calls that have no result yet get a synthetic error result, so that no call is l
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from msgspec import UNSET
 
-from chatd.chats.models import Role
+from chatd.chats.models import Chat, Role, Status
 from chatd.chats.parts import ToolResultPart, parsed_arguments, to_stored
 from chatd.chats.transition import NewMessage
 from chatd.core.clock import now, rfc3339
+from chatd.live.backend import PartLogUnavailableError, live_backend
 from chatd.live.messages import Episode, PartEntry, StreamedPart, decode_part
 
 INTERRUPTED_CALL = "tool call was interrupted before it produced a result"
@@ -30,6 +32,23 @@ class Partial:
 def partial_from_log(episode: Episode, entries: Iterable[PartEntry]) -> Partial:
     """Return the partial answer of `episode` from its log entries, in order."""
     return Partial(episode, tuple(decode_part(raw) for entry in entries for raw in entry.parts))
+
+
+def read_partial(chat: Chat) -> Partial | None:
+    """Return what the running episode has streamed; empty when the log is out of reach."""
+    if chat.status != Status.RUNNING:
+        return None
+    episode = Episode(chat.history_version, chat.attempt)
+    try:
+        return partial_from_log(episode, live_backend().read_blocking(chat.pk, episode))
+    except PartLogUnavailableError:
+        return Partial(episode)
+
+
+def read_partials(chats: Iterable[Chat]) -> dict[UUID, Partial]:
+    """Return the partial answers of those chats that run, by chat id."""
+    found = {chat.pk: read_partial(chat) for chat in chats}
+    return {chat_id: partial for chat_id, partial in found.items() if partial is not None}
 
 
 def partial_messages(partial: Partial, *, model_config_id: Any) -> list[NewMessage]:

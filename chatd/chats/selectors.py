@@ -11,7 +11,15 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from chatd.accounts.models import User
-from chatd.accounts.policy import ChatRight, membership, organization_chat_rights
+from chatd.accounts.policy import (
+    ACL_RIGHTS,
+    ChatRight,
+    acl_role,
+    membership,
+    organization_chat_rights,
+)
+from chatd.accounts.selectors import group_ids_of
+from chatd.chats.filters import ALL_ACTIVE, ChatFilter, apply_filter
 from chatd.chats.models import (
     VISIBLE_TO_MODEL,
     VISIBLE_TO_USER,
@@ -21,6 +29,7 @@ from chatd.chats.models import (
     Role,
 )
 from chatd.core.errors import bad_request, forbidden, not_found
+from config.env import env
 
 DEFAULT_PAGE = 50
 MAX_PAGE = 200
@@ -28,9 +37,28 @@ MAX_PAGE = 200
 
 def chat_rights(user: User, chat: Chat) -> frozenset[ChatRight]:
     """Return what `user` may do with `chat`, from roles and ownership."""
-    return organization_chat_rights(
+    rights = organization_chat_rights(
         user, membership(user, chat.organization_id), own=chat.owner_id == user.pk
     )
+    if env.sharing_disabled:
+        return rights - {ChatRight.SHARE}
+    return rights if ChatRight.READ in rights else rights | _shared_rights(user, chat)
+
+
+def _shared_rights(user: User, chat: Chat) -> frozenset[ChatRight]:
+    """Return what the ACL of the chat's root grants, directly or through a group."""
+    root = chat if chat.root_id == chat.pk else Chat.objects.filter(pk=chat.root_id).first()
+    if root is None:
+        return frozenset()
+    entries = [root.user_acl.get(str(user.pk))]
+    if root.group_acl:
+        mine = group_ids_of(user)
+        entries += [entry for key, entry in root.group_acl.items() if UUID(key) in mine]
+    rights: frozenset[ChatRight] = frozenset()
+    for entry in entries:
+        if acl_role(entry):
+            rights |= ACL_RIGHTS[acl_role(entry)]
+    return rights
 
 
 def get_chat_for(user: User, chat_id: UUID, right: ChatRight = ChatRight.READ) -> Chat:
@@ -51,7 +79,7 @@ def get_own_chat_for(user: User, chat_id: UUID, *, may: str) -> Chat:
 
 def get_chat_unscoped(chat_id: UUID) -> Chat | None:
     """Return a chat with its owner, whoever asks."""
-    return Chat.objects.select_related("owner").filter(pk=chat_id).first()
+    return Chat.objects.select_related("owner", "diff_status").filter(pk=chat_id).first()
 
 
 def with_unread(chats: QuerySet[Chat]) -> QuerySet[Chat]:
@@ -66,9 +94,14 @@ def with_unread(chats: QuerySet[Chat]) -> QuerySet[Chat]:
 
 
 def list_chats_for(
-    user: User, *, limit: int = 0, offset: int = 0, after_id: UUID | None = None
+    user: User,
+    *,
+    limit: int = 0,
+    offset: int = 0,
+    after_id: UUID | None = None,
+    wanted: ChatFilter = ALL_ACTIVE,
 ) -> list[Chat]:
-    """Return a page of the user's own active root chats: pinned first, then newest first.
+    """Return a page of the user's own root chats: pinned first, then newest first.
 
     `limit` 0 is the default page. An unknown `after_id` gives an empty page.
     """
@@ -77,7 +110,7 @@ def list_chats_for(
         for member in user.memberships.select_related("organization")
         if ChatRight.READ in organization_chat_rights(user, member, own=True)
     ]
-    chats = Chat.objects.filter(owner=user, parent_chat__isnull=True, archived=False)
+    chats = Chat.objects.filter(owner=user, parent_chat__isnull=True)
     if not user.is_owner:
         chats = chats.filter(organization_id__in=readable)
     if after_id is not None:
@@ -88,7 +121,7 @@ def list_chats_for(
     ordered = chats.annotate(unpinned=Q(pin_order=0)).order_by(
         "unpinned", "pin_order", "-updated_at", "-id"
     )
-    page = with_unread(ordered.select_related("owner"))
+    page = apply_filter(with_unread(ordered.select_related("owner", "diff_status")), wanted)
     return list(page[offset : offset + (limit or DEFAULT_PAGE)])
 
 
@@ -108,7 +141,7 @@ def list_children_for(user: User, roots: list[Chat]) -> dict[UUID, list[Chat]]:
     by_root: dict[UUID, list[Chat]] = {root.pk: [] for root in roots}
     children = (
         Chat.objects.filter(root_chat__in=by_root, root_chat__archived=F("archived"))
-        .select_related("owner")
+        .select_related("owner", "diff_status")
         .order_by("-created_at", "-id")
     )
     for child in with_unread(children):

@@ -30,6 +30,7 @@ from chatd.chats.models import (
 )
 from chatd.chats.partial import Partial, partial_messages, synthetic_results
 from chatd.chats.parts import ToolResultPart, to_stored
+from chatd.chats.pins import close_gaps, lock_pins_of
 from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import (
     NewMessage,
@@ -303,9 +304,12 @@ def archive_chat(chat_id: UUID, *, partials: Mapping[UUID, Partial] | None = Non
     """
     known = partials or {}
     with transaction.atomic():
+        lock_pins_of(chat_id)
         family = _locked_family(chat_id)
         done = [_archive_one(family[0].pk, known)]
         done += [_archive_one(chat.pk, known) for chat in family[1:] if not chat.archived]
+        if family[0].pin_order:
+            close_gaps(family[0].owner_id)
         return done
 
 

@@ -258,6 +258,12 @@ def _after_commit(notices: Sequence[Notice], wake: UUID | None) -> None:
         enqueue_turn(wake)
 
 
+def watch_after_commit(chat: Chat, kind: str) -> None:
+    """After the commit, send the owner a watch event about a chat that made no transition."""
+    notices = [_WatchEvent(kind).notice(chat, chat_body(chat))]
+    transaction.on_commit(lambda: _after_commit(notices, None))
+
+
 def announce_created(chat: Chat) -> None:
     """After the commit, tell the owner of a new chat and wake a worker."""
     notices = [_WatchEvent("created").notice(chat, chat_body(chat))]

@@ -3,12 +3,14 @@
 Pure functions from rows to dictionaries; they run no queries beyond what the caller selected.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
-from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage
+from chatd.chats.models import Chat, ChatDiffStatus, ChatMessage, ChatQueuedMessage
 from chatd.chats.parts import public_parts
 from chatd.core.clock import rfc3339
 
@@ -84,6 +86,63 @@ def empty_diff_status(chat: Chat) -> dict[str, Any]:
         "deletions": 0,
         "changed_files": 0,
     }
+
+
+_DIFF_ALWAYS = (
+    "pull_request_title",
+    "pull_request_draft",
+    "changes_requested",
+    "additions",
+    "deletions",
+    "changed_files",
+)
+_DIFF_OPTIONAL = (
+    "url",
+    "pull_request_state",
+    "author_login",
+    "author_avatar_url",
+    "base_branch",
+    "head_branch",
+    "pr_number",
+    "commits",
+    "approved",
+    "reviewer_count",
+)
+_GITHUB = re.compile(
+    r"^(?:https?://(?:[^@/]+@)?|ssh://git@|git@)github\.com[:/]([^/\s]+)/([^/\s]+?)(?:\.git)?/?$"
+)
+
+
+def diff_status_body(status: ChatDiffStatus) -> dict[str, Any]:
+    """Return the DiffStatus object; without a stored URL it points at the branch on GitHub."""
+    body: dict[str, Any] = {"chat_id": str(status.chat_id)}
+    body |= {name: getattr(status, name) for name in _DIFF_ALWAYS}
+    for name in _DIFF_OPTIONAL:
+        value = getattr(status, name)
+        if value is not None and value != "":
+            body[name] = value
+    branch = _branch_url(status.git_remote_origin, status.git_branch)
+    if "url" not in body and branch:
+        body["url"] = branch
+    body["stale_at"] = rfc3339(status.stale_at)
+    if status.refreshed_at is not None:
+        body["refreshed_at"] = rfc3339(status.refreshed_at)
+    return body
+
+
+def _branch_url(origin: str, branch: str) -> str:
+    match = _GITHUB.match(origin)
+    if match is None or not branch:
+        return ""
+    return f"https://github.com/{match[1]}/{match[2]}/tree/{quote(branch)}"
+
+
+def known_diff_status(chat: Chat) -> ChatDiffStatus | None:
+    """Return the selected diff status of a chat, None when nothing is known."""
+    try:
+        return chat.diff_status
+    except ChatDiffStatus.DoesNotExist:
+        return None
 
 
 def error_body(stored: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -156,6 +156,9 @@ class StreamFeed:
         if chat.snapshot_version > shown.snapshot_version:
             cut = chat.refresh_version > shown.snapshot_version
             after_id, from_revision = (0, 0) if cut else (self._after_id, shown.snapshot_version)
+            notice = self._missed_retry(chat)
+            if notice is not None:
+                yield [self._encode.retry(notice)]
             pages = self._messages(read.messages, after_id, from_revision, chat.snapshot_version)
             async for batch in pages:
                 yield batch
@@ -165,17 +168,19 @@ class StreamFeed:
         if parts:
             yield parts
 
+    def _missed_retry(self, chat: Chat) -> dict[str, Any] | None:
+        """Return the retry notice that was missed: parts that were shown are void."""
+        if chat.retry_version <= self.version:
+            return None
+        if chat.retry and chat.retry_version > chat.history_version:
+            return dict(chat.retry)
+        return _restarted(chat) if self._last_seq else None
+
     def _changes(self, read: _Read, shown: _Shown) -> list[bytes]:
         chat, encode = read.chat, self._encode
         events = []
         if chat.queue_version > shown.queue_version:
             events.append(encode.queue(read.queue))
-        if chat.retry_version > max(shown.snapshot_version, chat.history_version):
-            if chat.retry:
-                events.append(encode.retry(chat.retry))
-            elif self._last_seq:
-                # The runner was lost, and so was the notice: what it streamed is void.
-                events.append(encode.retry(_restarted(chat)))
         error = error_body(chat.last_error)
         if error is not None:
             events.append(encode.error(error))

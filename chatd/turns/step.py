@@ -1,13 +1,14 @@
 """One model call: events become streamed parts at once, and one message at the end."""
 
-import json
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from msgspec import UNSET
+
 from chatd.chats.models import Role
+from chatd.chats.parts import parsed_arguments
 from chatd.chats.transition import NewMessage, StepUsage
 from chatd.core.clock import now, rfc3339
 from chatd.live.writer import PartWriter
@@ -135,9 +136,9 @@ class StepCollector:
             "tool_name": event.name,
             "created_at": rfc3339(now()),
         }
-        # What does not parse is stored without arguments; the call is answered with an error.
-        with suppress(ValueError):
-            part["args"] = json.loads(event.arguments or "{}")
+        args = parsed_arguments(event.arguments or "{}")
+        if args is not UNSET:  # what does not parse is stored without arguments
+            part["args"] = args
         self._calls.append(part)
         self._add_whole(part)
 

@@ -52,6 +52,7 @@ _CONTENT = {"content": [text_part("again")]}
 LIST = Route("list", "GET", "/chats", 200, reads=True)
 CREATE = Route("create", "POST", "/chats", 201, body=_CONTENT)
 GET = Route("get", "GET", "/chats/{chat}", 200, reads=True)
+UPDATE = Route("update", "PATCH", "/chats/{chat}", 204, body={})
 INTERRUPT = Route("interrupt", "POST", "/chats/{chat}/interrupt", 200)
 MESSAGES = Route("messages", "GET", "/chats/{chat}/messages", 200, reads=True)
 SEND = Route(
@@ -91,6 +92,7 @@ ROUTES = [
     LIST,
     CREATE,
     GET,
+    UPDATE,
     INTERRUPT,
     MESSAGES,
     SEND,

@@ -196,6 +196,20 @@ def test_a_message_of_three_mebibytes_is_the_largest(alice, chats):
     assert alice.post(path, raw=create_body(3 * 2**20)).status == 200
 
 
+def test_a_message_that_grows_when_it_is_shown_still_fits_a_frame(alice, chats):
+    path = f"/chats/{chats.waiting().pk}/messages"
+    part = b'{"type":"file-reference","file_name":"a"}'
+    before = rows()
+    raw = b'{"content":[' + b",".join([part] * (3 * 2**20 // len(part) - 2000)) + b"]}"
+    answer = alice.post(path, raw=raw)
+    assert (answer.status, answer.message) == (400, BAD_JSON)
+    assert rows() == before
+    raw = b'{"content":[' + b",".join([part] * 20_000) + b"]}"
+    answer = alice.post(path, raw=raw)
+    assert answer.status == 200
+    assert len(answer.raw) < 4 * 2**20
+
+
 # NUL and other characters that databases do not like
 
 NASTY = "a\u0000b\ue000\ue001\u202e\U0010ffff\ufffe"

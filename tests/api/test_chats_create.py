@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from chatd.accounts.models import OrganizationMember
+from chatd.accounts.models import Organization, OrganizationMember
 from chatd.chats.models import Chat, ChatMessage, Role, Visibility
 from chatd.providers.actions import delete_model_config, save_model_config
 from chatd.providers.models import ModelConfig
@@ -239,8 +239,6 @@ def test_without_the_key_the_only_organisation_of_the_caller_is_taken(carol, cas
 
 
 def test_without_the_key_nobody_guesses_among_several_organisations(carol, cast, model):
-    from chatd.accounts.models import Organization
-
     third = Organization.objects.create(name="third")
     OrganizationMember.objects.create(organization=third, user=cast.carol)
     assert refused(carol, {"content": [text_part()]}).message == "organization_id is required."

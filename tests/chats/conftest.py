@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chatd.chats import actions, transition
+from chatd.chats import partial, transition
 from chatd.chats.models import Chat
 from chatd.providers.models import ModelConfig
 from tests.chats.recorder import Recorder
@@ -19,7 +19,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     recorder = Recorder()
     monkeypatch.setattr(transition, "live_backend", lambda: recorder)
     monkeypatch.setattr(transition, "enqueue_turn", recorder.woken.append)
-    monkeypatch.setattr(actions, "live_backend", lambda: recorder)
+    monkeypatch.setattr(partial, "live_backend", lambda: recorder)
     return recorder
 
 

@@ -14,6 +14,7 @@ from chatd.chats.law import Event
 from chatd.chats.models import Chat, ChatMessage, Role, Status
 from chatd.chats.partial import Partial, partial_from_log
 from chatd.chats.parts import ToolResultPart
+from chatd.chats.properties import ChatChanges, update_chat
 from chatd.chats.selectors import open_client_calls, visible_messages
 from chatd.chats.states import EpisodeMovedError
 from chatd.chats.transition import StateConflictError, transition
@@ -387,7 +388,7 @@ def test_a_turn_that_keeps_moving_is_archived_all_the_same(
         return real(*args, **kwargs)
 
     monkeypatch.setattr(states, "archive_chat", archive_after_another_step)
-    actions.set_archived(alice, chat.pk, archived=True)
+    update_chat(alice, chat.pk, lambda: ChatChanges(archived=True))
     assert refreshed(chat).archived
 
 

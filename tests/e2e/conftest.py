@@ -21,9 +21,7 @@ def _server_url() -> str:
     return given if given.startswith("postgres") else ""
 
 
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what belongs to the other run."""
     here = "split" if _server_url() else "embedded"
     runs_on = [getattr(getattr(item, "module", None), "RUNS_ON", here) for item in items]

@@ -8,6 +8,8 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from aiohttp import web
+
 from chatd.chattest.openai import (
     Chunk,
     OpenAIChunk,
@@ -52,6 +54,17 @@ def in_turn(*handlers: OpenAIHandler) -> OpenAIHandler:
         return (left.pop(0) if len(left) > 1 else left[0])(request)
 
     return handler
+
+
+def held_until(released: threading.Event, handler: OpenAIHandler) -> OpenAIHandler:
+    """Answer like `handler`, but not before the test has seen to it that somebody follows."""
+
+    def wait_and_answer(request: OpenAIRequest) -> Any:
+        if not released.wait(30):
+            raise RuntimeError("nobody released this answer")
+        return handler(request)
+
+    return wait_and_answer
 
 
 class Gate:
@@ -136,12 +149,24 @@ def paced(deltas: Sequence[str], seconds: float) -> OpenAIHandler:
     return lambda request: streaming_response(chunks())
 
 
+async def _close_after(request: web.Request, response: web.StreamResponse) -> None:
+    response.force_close()
+
+
 class ScriptedProvider(OpenAIServer):
-    """Answers by the last message of the user; unknown prompts get a plain answer."""
+    """Answers by the last message of the user; unknown prompts get a plain answer.
+
+    Connections are not kept: one that is open is a call that is being answered.
+    """
 
     def __init__(self, *, port: int = 0) -> None:
         super().__init__(self._choose, port=port)
         self._scripts: dict[str, OpenAIHandler] = {}
+
+    def _application(self) -> web.Application:
+        app = super()._application()
+        app.on_response_prepare.append(_close_after)
+        return app
 
     def on(self, prompt: str, handler: OpenAIHandler) -> None:
         """Answer conversations whose last user message is `prompt` with `handler`."""

@@ -1,6 +1,7 @@
 """`manage.py up`: the first start, the second, the end, and what stands in its way."""
 
 import re
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -69,7 +70,9 @@ def test_a_token_is_printed_and_nothing_else_while_it_runs(product, web):
     done = product.manage("token", "admin")
     assert re.fullmatch(r"[A-Za-z0-9]{10}-[A-Za-z0-9]{22}\n", done.stdout)
     assert done.stderr == ""
-    assert Client(web.url, done.stdout.strip()).call("GET", "/api/v2/users/me")["username"] == "admin"
+    assert (
+        Client(web.url, done.stdout.strip()).call("GET", "/api/v2/users/me")["username"] == "admin"
+    )
 
 
 def test_a_token_of_nobody_is_refused(product, web):
@@ -164,6 +167,15 @@ def _sign_in(product: Product, password: str) -> None:
         f"print(authenticate(username='admin', password={password!r}))"
     )
     assert product.shell(script).strip() == "admin"
+
+
+def test_ctrl_c_ends_it_even_when_its_directory_is_gone():
+    """Periodic jobs then cannot note when they ran last; that must not hold up the end."""
+    with embedded() as product:
+        web = product.up()
+        shutil.rmtree(product.data)
+        web.signal(signal.SIGINT)
+        assert web.wait(20) == 0
 
 
 def test_a_killed_up_can_be_started_again():

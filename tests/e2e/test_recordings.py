@@ -3,8 +3,10 @@
 What the chat stores must equal what the recording adds up to, read in the plainest way.
 """
 
+import asyncio
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web as http_server
 
 from chatd.chattest.replay import (
     ExpectedAnswer,
     Interaction,
-    ReplayServer,
     Recording,
+    ReplayServer,
     expected_chat,
     load_recording,
 )
@@ -50,12 +53,24 @@ class Conversation:
     answers: tuple[ExpectedAnswer, ...]
 
 
+class HeldReplay(ReplayServer):
+    """Replays once somebody follows the chat, so that all of it is seen live."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(recording)
+        self.followed = threading.Event()
+
+    async def _answer(self, http: http_server.Request) -> http_server.StreamResponse:
+        await asyncio.to_thread(self.followed.wait, 30)
+        return await super()._answer(http)
+
+
 @pytest.fixture(scope="module")
-def models(product) -> Iterator[dict[Path, tuple[ReplayServer, str]]]:
+def models(product) -> Iterator[dict[Path, tuple[HeldReplay, str]]]:
     """A replaying server and a model config per recording."""
     with ExitStack() as stack:
         servers = {
-            path: stack.enter_context(ReplayServer(_streams_of(load_recording(path))))
+            path: stack.enter_context(HeldReplay(_streams_of(load_recording(path))))
             for path in FILES
         }
         rows = [
@@ -118,6 +133,8 @@ def test_a_chat_stores_what_the_recording_adds_up_to(path, models, client):
     conversation = _conversation(streams)
     chat = client.create_chat(conversation.prompt, model=model, tools=conversation.tools)
     with client.follow(chat["id"]) as follower:
+        follower.wait(lambda f: len(f.events) > 0, "a snapshot")
+        server.followed.set()
         _work_to_the_end(client, follower, conversation)
     stored = [m for m in client.messages(chat["id"]) if m["role"] == "assistant"]
     assert len(stored) == len(conversation.answers) == len(server.requests)
@@ -139,7 +156,10 @@ def _work_to_the_end(client: Client, follower: Follower, conversation: Conversat
         asked = follower.actions[-1]
         assert [
             (call["tool_call_id"], call["tool_name"], json.loads(call["args"])) for call in asked
-        ] == [(id, name, json.loads(text or "{}")) for id, name, text in expected.tool_calls]
+        ] == [
+            (call_id, name, json.loads(arguments or "{}"))
+            for call_id, name, arguments in expected.tool_calls
+        ]
         client.submit_results(
             follower.chat_id,
             {call["tool_call_id"]: conversation.outputs[call["tool_call_id"]] for call in asked},

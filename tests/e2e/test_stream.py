@@ -1,12 +1,14 @@
 """Following a chat from the outside: nothing is lost, nothing is doubled, the order holds."""
 
+import json
 import random
 import threading
 from collections.abc import Callable
 
 import pytest
+from websockets.exceptions import InvalidStatus
 
-from tests.e2e.provider import Gate, answer, calls, in_turn, paced
+from tests.e2e.provider import Gate, answer, calls, held_until, in_turn, paced
 from tests.support.client import Client, Follower, text_of, tool_calls_of
 from tests.support.product import wait_until
 
@@ -86,8 +88,6 @@ def test_after_id_limits_messages_and_nothing_else(client, gate):
 
 
 def test_a_bad_handshake_is_a_normal_answer(client):
-    from websockets.exceptions import InvalidStatus
-
     chat = client.create_chat("who goes there")
     path = f"/api/experimental/chats/{chat['id']}/stream"
     stranger = Client(client.url, "AAAAAAAAAA-AAAAAAAAAAAAAAAAAAAAAA")
@@ -153,9 +153,7 @@ def test_every_follower_sees_the_same(client, gate):
     assert {tuple(follower.answers) for follower in followers} == {(held.text,)}
 
 
-def test_an_interrupt_keeps_what_was_streamed_and_closes_the_provider_call(
-    client, provider, gate
-):
+def test_an_interrupt_keeps_what_was_streamed_and_closes_the_provider_call(client, provider, gate):
     held = gate("stop me", "kept ", "words ")
     dropped = provider.disconnects
     chat = client.create_chat("stop me")
@@ -287,7 +285,8 @@ def test_queued_messages_can_be_deleted_and_promoted(client, gate):
     with client.follow(chat["id"]) as follower:
         follower.wait_for_text("first ")
         ids = [
-            client.send(chat["id"], text)["queued_message"]["id"] for text in ("one", "two", "three")
+            client.send(chat["id"], text)["queued_message"]["id"]
+            for text in ("one", "two", "three")
         ]
         client.delete_queued(chat["id"], ids[0])
         client.delete_queued(chat["id"], ids[0])
@@ -309,11 +308,12 @@ def test_queued_messages_can_be_deleted_and_promoted(client, gate):
 
 def test_a_client_side_tool_is_called_answered_and_used(client, provider):
     prompt = "what is the weather like"
-    provider.on(
-        prompt, in_turn(calls(("call_1", "weather", '{"city":"Bern"}')), answer("It ", "rains."))
-    )
+    first, followed = calls(("call_1", "weather", '{"city":"Bern"}')), threading.Event()
+    provider.on(prompt, in_turn(held_until(followed, first), answer("It ", "rains.")))
     chat = client.create_chat(prompt, tools=[WEATHER])
     with client.follow(chat["id"]) as follower:
+        follower.wait(lambda f: len(f.events) > 0, "a snapshot")
+        followed.set()
         follower.wait(lambda f: len(f.actions) == 1, "action_required")
         assert follower.status == "requires_action"
         call = follower.actions[0][0]
@@ -367,7 +367,7 @@ def test_the_watch_socket_tells_of_every_rest(client, gate):
         while not seen or seen[-1] != ("status_change", "waiting"):
             event = watch.recv(timeout=20)
             assert isinstance(event, str)
-            body = __import__("json").loads(event)
+            body = json.loads(event)
             if body["chat"]["id"] == chat["id"]:
                 seen.append((body["kind"], body["chat"]["status"]))
     assert seen[0] == ("created", "pending")

@@ -23,7 +23,7 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_FRAME_EVENTS = 256
 WAIT_SECONDS = 20.0
 
-_TOKEN_HEADER = "Coder-Session-Token"  # noqa: S105
+_TOKEN_HEADER = "Coder-Session-Token"
 _API = "/api/experimental/chats"
 _PAYLOADS = {
     "status": "status",
@@ -164,9 +164,7 @@ class Client:
     def promote_queued(self, chat_id: str, queued_id: int) -> None:
         self.call("POST", f"{_API}/{chat_id}/queue/{queued_id}/promote", expect=202)
 
-    def submit_results(
-        self, chat_id: str, outputs: Mapping[str, Any], *, expect: int = 204
-    ) -> Any:
+    def submit_results(self, chat_id: str, outputs: Mapping[str, Any], *, expect: int = 204) -> Any:
         """Answer client-side tool calls, by call id."""
         results = [
             {"tool_call_id": call_id, "output": output, "is_error": False}
@@ -394,9 +392,7 @@ class Follower:
 
 
 def _joined(parts: Sequence[Mapping[str, Any]], kind: str) -> str:
-    return "".join(
-        item["part"]["text"] for item in parts if item["part"]["type"] == kind
-    )
+    return "".join(item["part"]["text"] for item in parts if item["part"]["type"] == kind)
 
 
 def _word(event: Event) -> str:

@@ -29,7 +29,7 @@ from tests.support.client import Client
 from tests.support.services import free_port, wait_for_port
 
 ROOT = Path(__file__).resolve().parents[2]
-ADMIN_PASSWORD = "a-password-of-the-tests"  # noqa: S105
+ADMIN_PASSWORD = "a-password-of-the-tests"
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 
@@ -376,9 +376,7 @@ def split(server_url: str, **settings: str) -> Iterator[Product]:
         redis = RedisProcess(folder).start()
         stack.callback(redis.kill)
         database_url = stack.enter_context(_fresh_database(server_url))
-        product = Product(
-            folder, database_url=database_url, redis_url=redis.url, settings=settings
-        )
+        product = Product(folder, database_url=database_url, redis_url=redis.url, settings=settings)
         product.redis = redis
         stack.enter_context(_open(product))
         product.manage("migrate", "-v", "0")

@@ -23,7 +23,10 @@ class Command(BaseCommand):
         user = User.objects.live().filter(username__iexact=username).first()
         if user is None:
             raise CommandError(f'There is no user named "{username}".')
-        lifetime = timedelta(days=days) if days is not None else None
+        try:
+            lifetime = timedelta(days=days) if days is not None else None
+        except (ValueError, OverflowError):
+            raise CommandError(f"--days must be a number of days, got {days}.") from None
         try:
             text = create_token(user=user, name=name, lifetime=lifetime)[1]
         except ChatdError as error:

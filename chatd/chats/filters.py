@@ -1,0 +1,222 @@
+"""What a list of chats is narrowed to: the grammar of `q`, the `label` parameter, and the query.
+
+`q` is a list of `key:value` terms separated by spaces; double quotes protect spaces and colons.
+All terms must match.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.fields.json import KeyTransform
+
+from chatd.chats.models import Chat, ChatDiffStatus
+from chatd.core.errors import Validation, bad_request
+from chatd.core.fields import escape_nul
+
+_TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
+_FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
+_PR_STATES = ("draft", "open", "merged", "closed")
+_MAX_INT32 = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatFilter:
+    """A parsed filter; None and empty mean "not narrowed"."""
+
+    archived: bool = False
+    has_unread: bool | None = None
+    title: str = ""
+    pr_status: tuple[str, ...] = ()
+    diff_url: str = ""
+    pr: int | None = None
+    repo: str = ""
+    pr_title: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+ALL_ACTIVE = ChatFilter()
+
+
+class _BadValueError(Exception):
+    """The value of a term cannot be used; the text says what would be."""
+
+
+def _boolean(value: str) -> bool:
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise _BadValueError(f'must be a valid boolean: invalid value "{value}"')
+
+
+def _states(value: str) -> tuple[str, ...]:
+    states = tuple(part.strip().lower() for part in value.split(","))
+    for state in states:
+        if state not in _PR_STATES:
+            allowed = ", ".join(_PR_STATES)
+            raise _BadValueError(f'has invalid value "{state}" (expected one of {allowed})')
+    return states
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise _BadValueError("must be an absolute http or https URL")
+    return value
+
+
+def _pull_request(value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", value) or not 0 < int(value) <= _MAX_INT32:
+        raise _BadValueError(f'must be a positive 32-bit integer: invalid value "{value}"')
+    return int(value)
+
+
+_READERS: Mapping[str, Callable[[str], object]] = {
+    "archived": _boolean,
+    "has_unread": _boolean,
+    "title": str,
+    "pr_status": _states,
+    "diff_url": _url,
+    "pr": _pull_request,
+    "repo": str,
+    "pr_title": str,
+}
+_REPEATABLE = frozenset({"pr_status"})
+
+
+def parse_filter(query: str, labels: Sequence[str]) -> ChatFilter:
+    """Return the filter of a list request. Raises ChatdError 400."""
+    found = _parse_query(query)
+    return replace(found, labels=_parse_labels(labels))
+
+
+def _parse_query(query: str) -> ChatFilter:
+    wrong: list[Validation] = []
+    values: dict[str, object] = {}
+    for key, value in _terms(query.replace("\x00", ""), wrong):
+        reader = _READERS.get(key)
+        if reader is None:
+            wrong.append(Validation(key, f'"{key}" is not a valid query param'))
+            continue
+        if key in values and key not in _REPEATABLE:
+            wrong.append(Validation(key, f'Query param "{key}" provided more than once.'))
+            continue
+        try:
+            read = reader(value)
+        except _BadValueError as error:
+            wrong.append(Validation(key, f'Query param "{key}" {error}'))
+            continue
+        values[key] = (*values[key], *read) if key in values else read  # type: ignore[misc]
+    if wrong:
+        raise bad_request("Invalid chat search query.", validations=wrong)
+    return ChatFilter(**values)  # type: ignore[arg-type]
+
+
+def _terms(query: str, wrong: list[Validation]) -> list[tuple[str, str]]:
+    """Split into key and value; what is neither is collected in `wrong`."""
+    terms, bare = [], []
+    for element in _split(query, " "):
+        parts = _split(element, ":")
+        if element.startswith(":") or element.endswith(":"):
+            wrong.append(
+                Validation("q", f'Query element "{element}" cannot start or end with a colon')
+            )
+        elif len(parts) == 1:
+            bare.append(element.replace('"', ""))
+        elif len(parts) > 2:
+            wrong.append(
+                Validation("q", f'Query element "{element}" can only contain 1 unquoted colon')
+            )
+        else:
+            terms.append((parts[0].replace('"', "").lower(), parts[1].replace('"', "")))
+    if bare:
+        wrong.append(Validation("q", f'unsupported search term: "{" ".join(bare)}"'))
+    return terms
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at a separator outside double quotes; empty pieces are dropped."""
+    pieces, quoted = [""], False
+    for character in text:
+        if character == '"':
+            quoted = not quoted
+        if character == separator and not quoted:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return [piece for piece in pieces if piece]
+
+
+def _parse_labels(labels: Sequence[str]) -> dict[str, str]:
+    """Return the label pairs, split at the first colon; a repeated key keeps the last value."""
+    pairs: dict[str, str] = {}
+    for raw in labels:
+        key, colon, value = raw.partition(":")
+        if not (key and colon and value):
+            raise bad_request(
+                f'Invalid label filter: "{raw}" (expected format key:value, both must be non-empty)'
+            )
+        pairs[key] = value
+    return pairs
+
+
+def apply_filter(chats: QuerySet[Chat], wanted: ChatFilter) -> QuerySet[Chat]:
+    """Narrow chats that are annotated with `unread`."""
+    chats = chats.filter(archived=wanted.archived)
+    if wanted.has_unread is not None:
+        chats = chats.filter(Q(unread=wanted.has_unread))
+    if wanted.title:
+        chats = chats.filter(title__icontains=wanted.title)
+    if wanted.labels:
+        chats = _with_labels(chats, wanted.labels)
+    return _by_pull_request(chats, wanted)
+
+
+def _with_labels(chats: QuerySet[Chat], labels: Mapping[str, str]) -> QuerySet[Chat]:
+    stored = {escape_nul(key): escape_nul(value) for key, value in labels.items()}
+    if connection.vendor == "postgresql":
+        return chats.filter(labels__contains=stored)  # the GIN index answers this
+    for number, (key, value) in enumerate(stored.items()):
+        name = f"label_{number}"
+        chats = chats.alias(**{name: KeyTransform(key, "labels")}).filter(**{name: value})
+    return chats
+
+
+def _by_pull_request(chats: QuerySet[Chat], wanted: ChatFilter) -> QuerySet[Chat]:
+    own = Q()
+    if wanted.pr_status:
+        own &= _any_state(wanted.pr_status)
+    if wanted.pr is not None:
+        own &= Q(pr_number=wanted.pr)
+    if wanted.repo:
+        own &= Q(git_remote_origin__icontains=wanted.repo) | Q(url__icontains=wanted.repo)
+    if wanted.pr_title:
+        own &= Q(pull_request_title__icontains=wanted.pr_title)
+    if own:
+        chats = chats.filter(Exists(ChatDiffStatus.objects.filter(own, chat_id=OuterRef("pk"))))
+    if wanted.diff_url:
+        family = Q(chat_id=OuterRef("pk")) | Q(chat__root_chat_id=OuterRef("pk"))
+        chats = chats.filter(
+            Exists(ChatDiffStatus.objects.filter(family, url__iexact=wanted.diff_url))
+        )
+    return chats
+
+
+def _any_state(states: Sequence[str]) -> Q:
+    matches = Q()
+    for state in states:
+        match state:
+            case "draft":
+                matches |= Q(pull_request_state="open", pull_request_draft=True)
+            case "open":
+                matches |= Q(pull_request_state="open", pull_request_draft=False)
+            case _:
+                matches |= Q(pull_request_state=state)
+    return matches

@@ -1,0 +1,131 @@
+"""What people change about a chat beside its turns: title, labels, pin, archive, plan mode.
+
+All fields of one request are applied in one transaction: a refusal leaves nothing changed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+
+from chatd.accounts.policy import ChatRight
+from chatd.chats import states
+from chatd.chats.actions import Actor
+from chatd.chats.content import NIL_UUID, check_labels, check_plan_mode
+from chatd.chats.models import Chat, Status
+from chatd.chats.partial import Partial, read_partials
+from chatd.chats.pins import check_pin, lock_pins_of, set_pin
+from chatd.chats.selectors import get_chat_for
+from chatd.chats.transition import StateConflictError, lock_chat, watch_after_commit
+from chatd.core.clock import now
+from chatd.core.errors import bad_request, conflict
+
+MAX_TITLE = 200
+
+TITLE_LOCKED = "Title regeneration already in progress for this chat."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatChanges:
+    """A request to change a chat; None is "no change", empty values clear."""
+
+    title: str | None = None
+    labels: Mapping[str, str] | None = None
+    archived: bool | None = None
+    pin_order: int | None = None
+    workspace_id: UUID | None = None
+    plan_mode: str | None = None
+
+
+def update_chat(actor: Actor, chat_id: UUID, request: Callable[[], ChatChanges]) -> None:
+    """Apply the changes of a request, or none of them. Raises ChatdError 400, 404, 409."""
+    get_chat_for(actor.user, chat_id, ChatRight.UPDATE)
+    wanted = request()
+    if wanted.plan_mode is not None:
+        check_plan_mode(wanted.plan_mode)
+    for last_try in (False, False, False, True):
+        partials = _partials(chat_id, wanted, give_up=last_try)
+        try:
+            with transaction.atomic():
+                _apply(chat_id, wanted, partials)
+        except states.EpisodeMovedError:
+            continue
+        return
+
+
+def _partials(chat_id: UUID, wanted: ChatChanges, *, give_up: bool) -> dict[UUID, Partial]:
+    """Return what the family streams now, if it is to be archived; the last try goes without."""
+    if not wanted.archived:
+        return {}
+    family = Chat.objects.filter(Q(pk=chat_id) | Q(root_chat_id=chat_id))
+    if give_up:
+        return {chat.pk: Partial(None) for chat in family}
+    return read_partials(family)
+
+
+def _apply(chat_id: UUID, wanted: ChatChanges, partials: Mapping[UUID, Partial]) -> None:
+    if wanted.archived is not None or wanted.pin_order is not None:
+        lock_pins_of(chat_id)
+    before = lock_chat(chat_id)
+    if wanted.title is not None:
+        _rename(before, wanted.title)
+    if wanted.labels is not None:
+        labels = check_labels(wanted.labels)
+        Chat.objects.filter(pk=chat_id).update(labels=labels, updated_at=now())
+    if wanted.archived is not None:
+        _set_archived(chat_id, partials, archived=wanted.archived)
+    if wanted.pin_order is not None:
+        _pin(before, wanted)
+    if wanted.workspace_id is not None:
+        _bind_workspace(chat_id, wanted.workspace_id)
+    if wanted.plan_mode is not None:
+        Chat.objects.filter(pk=chat_id).update(plan_mode=wanted.plan_mode or None)
+
+
+def _rename(chat: Chat, raw: str) -> None:
+    title = raw.replace("\x00", "").strip()
+    if not title:
+        raise bad_request("Title cannot be empty.")
+    if len(title) > MAX_TITLE:
+        raise bad_request(f"Title must be at most {MAX_TITLE} characters.")
+    if title == chat.title:
+        return
+    if chat.status == Status.PENDING:
+        raise conflict(TITLE_LOCKED)
+    Chat.objects.filter(pk=chat.pk).update(title=title)
+    chat.title = title
+    watch_after_commit(chat, "title_change")
+
+
+def _set_archived(chat_id: UUID, partials: Mapping[UUID, Partial], *, archived: bool) -> None:
+    try:
+        if archived:
+            states.archive_chat(chat_id, partials=partials)
+        else:
+            states.unarchive_chat(chat_id)
+    except StateConflictError:
+        text = "Chat is already archived." if archived else "Chat is already not archived."
+        raise bad_request(text) from None
+
+
+def _pin(before: Chat, wanted: ChatChanges) -> None:
+    """Pin by the state at the start of the request; a chat archived in it is not pinned again."""
+    position = wanted.pin_order or 0
+    if wanted.archived and before.pin_order:
+        return
+    if wanted.archived and position > 0:
+        raise bad_request("Cannot pin an archived chat.")
+    check_pin(before, wanted.pin_order or 0)
+    if not before.archived or position == 0:
+        set_pin(before, position)
+
+
+def _bind_workspace(chat_id: UUID, workspace_id: UUID) -> None:
+    """Clear the binding; no workspace can be bound, because none exists in this deployment."""
+    if workspace_id != NIL_UUID:
+        raise bad_request("Workspace not found or you do not have access to this resource")
+    Chat.objects.filter(pk=chat_id).update(
+        workspace_id=None, build_id=None, agent_id=None, updated_at=now()
+    )

@@ -1,0 +1,234 @@
+"""Model configs and keys: one default, what a turn needs, secrets at rest."""
+
+import base64
+import secrets
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from chatd.core.crypto import UndecryptableError
+from chatd.core.fields import open_secret, seal
+from chatd.providers.actions import delete_model_config, save_model_config, save_provider
+from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
+from chatd.providers.selectors import (
+    Unusable,
+    UnusableModelError,
+    default_model_config,
+    existing_model_config,
+    resolve_model_call,
+)
+
+KEY = "sk-live-very-secret-key"
+
+
+@pytest.fixture
+def provider(db) -> AIProvider:
+    return save_provider(
+        AIProvider(
+            type=ProviderType.OPENAI,
+            name="team-openai",
+            display_name="Team OpenAI",
+            base_url="http://127.0.0.1:9/v1",
+        ),
+        new_key=KEY,
+    )
+
+
+@pytest.fixture
+def add(provider):
+    def save(model: str, **fields) -> ModelConfig:
+        return save_model_config(ModelConfig(ai_provider=provider, model=model, **fields))
+
+    return save
+
+
+def defaults() -> list[str]:
+    return [config.model for config in ModelConfig.objects.filter(is_default=True)]
+
+
+# The default
+
+
+def test_the_first_config_becomes_the_default(add):
+    assert add("a").is_default is True
+    assert add("b").is_default is False
+    assert defaults() == ["a"]
+
+
+def test_a_new_default_takes_over(add):
+    first = add("a")
+    assert add("b", is_default=True).is_default is True
+    first.refresh_from_db()
+    assert defaults() == ["b"]
+    first.is_default = True
+    save_model_config(first)
+    assert defaults() == ["a"]
+
+
+def test_the_sole_default_cannot_stop_being_one(add):
+    only = add("a")
+    only.is_default = False
+    assert save_model_config(only).is_default is True
+
+
+def test_a_default_that_stops_hands_over_to_another(add):
+    first = add("a")
+    add("b")
+    first.is_default = False
+    assert save_model_config(first).is_default is False
+    assert defaults() == ["b"]
+
+
+def test_deleting_the_default_picks_another_and_keeps_the_row(add):
+    first = add("c")
+    add("b")
+    add("a")
+    delete_model_config(first)
+    assert defaults() == ["a"]
+    first.refresh_from_db()
+    assert (first.deleted, first.is_default, bool(first.deleted_at)) == (True, False, True)
+    assert existing_model_config(first.pk) is None
+
+
+def test_deleting_another_keeps_the_default(add):
+    add("b")
+    delete_model_config(add("a"))
+    assert defaults() == ["b"]
+
+
+def test_deleting_the_last_config_leaves_no_default(add):
+    delete_model_config(add("a"))
+    assert default_model_config() is None
+    assert add("b").is_default is True
+
+
+def test_a_deleted_config_is_never_picked(add):
+    gone = add("a")
+    kept = add("b")
+    delete_model_config(gone)
+    kept.is_default = False
+    save_model_config(kept)
+    assert defaults() == ["b"]
+
+
+def test_the_database_allows_one_default(add):
+    add("a")
+    other = add("b")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ModelConfig.objects.filter(pk=other.pk).update(is_default=True)
+
+
+def test_a_config_takes_the_type_of_its_provider_and_needs_one(add):
+    assert add("a").provider == ProviderType.OPENAI
+    with pytest.raises(ValueError, match="needs a provider"):
+        save_model_config(ModelConfig(model="b"))
+
+
+# What a turn needs
+
+
+def test_a_call_has_everything_and_hides_its_key(add, provider):
+    config = add("gpt", context_limit=9, options={"temperature": 1})
+    call = resolve_model_call(config.pk)
+    assert (call.config_id, call.model, call.context_limit) == (config.pk, "gpt", 9)
+    assert (call.provider_type, call.provider_name) == ("openai", "Team OpenAI")
+    assert (call.base_url, call.api_key) == (provider.base_url, KEY)
+    assert call.options == {"temperature": 1}
+    assert KEY not in repr(call)
+
+
+def unusable(config_id) -> UnusableModelError:
+    with pytest.raises(UnusableModelError) as caught:
+        resolve_model_call(config_id)
+    return caught.value
+
+
+def test_without_any_config_there_is_no_model(db):
+    assert unusable(None).reason is Unusable.NO_MODEL
+
+
+def test_a_deleted_config_is_replaced_by_the_default(add):
+    gone, default = add("a"), add("b", is_default=True)
+    delete_model_config(gone)
+    assert resolve_model_call(gone.pk).config_id == default.pk
+    assert resolve_model_call(None).config_id == default.pk
+
+
+def test_a_disabled_config_is_named(add):
+    error = unusable(add("a", enabled=False).pk)
+    assert (error.reason, error.provider) == (Unusable.MODEL_DISABLED, "Team OpenAI")
+
+
+@pytest.mark.parametrize("change", [{"enabled": False}, {"deleted": True}])
+def test_a_disabled_or_deleted_provider_is_named(add, provider, change):
+    config = add("a")
+    AIProvider.objects.filter(pk=provider.pk).update(**change)
+    error = unusable(config.pk)
+    assert (error.reason, error.provider) == (Unusable.PROVIDER_DISABLED, "Team OpenAI")
+
+
+def test_a_key_of_another_ring_is_named_and_not_shown(add, settings):
+    config = add("a")
+    settings.CHATD_ENCRYPTION_KEYS = (base64.b64encode(secrets.token_bytes(32)).decode(),)
+    error = unusable(config.pk)
+    assert error.reason is Unusable.KEY_UNREADABLE
+    assert KEY not in str(error)
+
+
+def test_a_provider_without_a_key_is_called_without_one(add, provider):
+    config = add("a")
+    AIProviderKey.objects.all().delete()
+    assert resolve_model_call(config.pk).api_key == ""
+
+
+def test_the_oldest_key_that_is_not_blank_is_used(add, provider):
+    config = add("a")
+    AIProviderKey.objects.all().delete()
+    for stored in ("", seal("older"), seal("newer")):
+        AIProviderKey.objects.create(provider=provider, api_key=stored)
+    assert resolve_model_call(config.pk).api_key == "older"
+
+
+# Secrets at rest
+
+
+def test_no_plain_text_of_a_key_is_in_the_database(provider):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM providers_aiproviderkey")
+        (row,) = cursor.fetchall()
+    shown = str(row)
+    for piece in (KEY, KEY[3:12], base64.b64encode(KEY.encode()).decode()):
+        assert piece not in shown
+    stored = AIProviderKey.objects.get().api_key
+    assert stored.startswith("v1:")
+    assert open_secret(stored) == KEY
+
+
+def test_a_new_key_replaces_the_old_ones_and_no_key_keeps_them(provider):
+    save_provider(provider)
+    assert open_secret(AIProviderKey.objects.get().api_key) == KEY
+    save_provider(provider, new_key="sk-next")
+    assert open_secret(AIProviderKey.objects.get().api_key) == "sk-next"
+
+
+def test_a_blank_secret_stays_blank():
+    assert seal("") == ""
+    assert open_secret("") == ""
+
+
+def test_a_damaged_secret_is_refused(db):
+    with pytest.raises(UndecryptableError):
+        open_secret(seal(KEY)[:-8] + "AAAAAAA=")
+
+
+@pytest.mark.parametrize(
+    ("fields", "constraint"),
+    [
+        ({"context_limit": 0}, "context"),
+        ({"compression_threshold": 101}, "threshold"),
+        ({"compression_threshold": -1}, "threshold"),
+    ],
+)
+def test_the_database_refuses_numbers_without_a_meaning(add, fields, constraint):
+    with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
+        add("a", **fields)
