@@ -1,4 +1,4 @@
-"""Chats: create, list, get, interrupt."""
+"""Chats: create, list, get, change, interrupt."""
 
 from typing import Any
 from uuid import UUID
@@ -24,13 +24,22 @@ from chatd.chats.content import NIL_UUID, DynamicTool
 from chatd.chats.filters import parse_filter
 from chatd.chats.models import Chat
 from chatd.chats.properties import ChatChanges, update_chat
-from chatd.chats.selectors import get_chat_for, list_chats_for, list_children_for
+from chatd.chats.selectors import (
+    get_chat_for,
+    get_own_chat_for,
+    list_chats_for,
+    list_children_for,
+    newest_by_workspace,
+)
 from chatd.chats.wire import (
     chat_body,
     diff_status_body,
     empty_diff_status,
     known_diff_status,
 )
+from chatd.core.errors import bad_request
+
+MAX_WORKSPACES = 25
 
 
 class CreateChatRequest(Struct, kw_only=True):
@@ -131,8 +140,31 @@ class ChatViewSet(ResourceViewSet):
         )
         return Response(status=204)
 
+    def by_workspace(self, request: Request) -> Response:
+        raw = [part.strip() for part in request.GET.get("workspace_ids", "").split(",")]
+        wanted = [_workspace_id(part) for part in raw if part]
+        if len(wanted) > MAX_WORKSPACES:
+            raise bad_request(f"Too many workspace IDs, maximum is {MAX_WORKSPACES}.")
+        found = newest_by_workspace(self.actor(request).user, wanted)
+        return Response({str(workspace): str(chat) for workspace, chat in found.items()})
+
+    def destroy(self, request: Request, chat: str) -> Response:
+        """Archive the chat: what older clients call deleting."""
+        chat_id = path_uuid(chat)
+        found = get_own_chat_for(self.actor(request).user, chat_id, may="delete the chat")
+        if not found.archived:
+            update_chat(self.actor(request), chat_id, lambda: ChatChanges(archived=True))
+        return Response(status=204)
+
     def interrupt(self, request: Request, chat: str) -> Response:
         return Response(chat_body(interrupt_chat(self.actor(request), path_uuid(chat))))
+
+
+def _workspace_id(raw: str) -> UUID:
+    try:
+        return UUID(raw)
+    except ValueError as error:
+        raise bad_request(f'Invalid workspace ID "{raw}": {error}') from None
 
 
 def _family_bodies(roots: list[Chat], children: dict[UUID, list[Chat]]) -> list[dict[str, Any]]:

@@ -26,7 +26,9 @@ from chatd.chats.actions import (
 from chatd.chats.selectors import (
     DEFAULT_PAGE,
     MAX_PAGE,
+    MAX_PROMPTS,
     get_chat_for,
+    list_prompts,
     list_queue,
     page_messages,
 )
@@ -88,6 +90,16 @@ class MessageViewSet(ResourceViewSet):
             return Response({"queued": False, "message": message_body(sent.message)})
         assert sent.queued is not None
         return Response({"queued": True, "queued_message": queued_body(sent.queued)})
+
+    def prompts(self, request: Request, chat: str) -> Response:
+        chat_id = get_chat_for(self.actor(request).user, path_uuid(chat)).pk
+        query = QueryReader(request, "Query parameters have invalid values.")
+        limit = query.integer("limit", largest=MAX_INT64)
+        query.check()
+        if limit > MAX_PROMPTS:
+            raise bad_request(f"Invalid limit parameter (0-{MAX_PROMPTS}).")
+        prompts = list_prompts(chat_id, limit=limit)
+        return Response({"prompts": [{"id": key, "text": text} for key, text in prompts]})
 
     def partial_update(self, request: Request, chat: str, message: str) -> Response:
         edited = edit_message(

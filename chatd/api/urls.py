@@ -3,8 +3,10 @@
 from django.urls import URLPattern, re_path
 
 from chatd.api.chats import ChatViewSet
+from chatd.api.diffs import DiffViewSet
 from chatd.api.messages import MessageViewSet, QueueViewSet
 from chatd.api.people import UserViewSet
+from chatd.api.sharing import AclViewSet
 from chatd.api.tools import ToolResultsViewSet
 from chatd.api.views import ResourceViewSet, route_not_found
 
@@ -19,7 +21,13 @@ urlpatterns = [
     _route(r"v2/users/(?P<user>[^/]+)", UserViewSet, get="retrieve"),
     _route(r"v2/users/(?P<user>[^/]+)/organizations", UserViewSet, get="organizations"),
     _route(r"experimental/chats", ChatViewSet, get="list", post="create"),
-    _route(_CHAT, ChatViewSet, get="retrieve", patch="partial_update"),
+    _route(r"experimental/chats/by-workspace", ChatViewSet, get="by_workspace"),
+    _route(_CHAT, ChatViewSet, get="retrieve", patch="partial_update", delete="destroy"),
+    _route(rf"{_CHAT}/acl", AclViewSet, get="retrieve", patch="partial_update"),
+    _route(rf"{_CHAT}/diff", DiffViewSet, get="diff"),
+    _route(rf"{_CHAT}/diff-status", DiffViewSet, get="status"),
+    _route(rf"{_CHAT}/git-changes", DiffViewSet, get="changes"),
+    _route(rf"{_CHAT}/prompts", MessageViewSet, get="prompts"),
     _route(rf"{_CHAT}/interrupt", ChatViewSet, post="interrupt"),
     _route(rf"{_CHAT}/messages", MessageViewSet, get="list", post="create"),
     _route(rf"{_CHAT}/messages/(?P<message>[^/]+)", MessageViewSet, patch="partial_update"),

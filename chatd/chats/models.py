@@ -12,7 +12,7 @@ from django.db.models.functions import Lower
 
 from chatd.accounts.models import Organization
 from chatd.core.clock import now
-from chatd.core.fields import NulSafeJSONField
+from chatd.core.fields import JSONTextField, NulSafeJSONField
 from chatd.providers.models import ModelConfig
 
 
@@ -102,8 +102,8 @@ class Chat(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     action_deadline_at = models.DateTimeField(null=True, blank=True)
     dispatched_at = models.DateTimeField(null=True, blank=True)
-    last_error = NulSafeJSONField(null=True, blank=True)
-    retry = NulSafeJSONField(null=True, blank=True)
+    last_error = JSONTextField(null=True, blank=True)
+    retry = JSONTextField(null=True, blank=True)
     last_turn_summary = models.TextField(null=True, blank=True)  # noqa: DJ001 - null on the wire
 
     snapshot_version = models.BigIntegerField(default=1)
@@ -119,8 +119,8 @@ class Chat(models.Model):
     archived = models.BooleanField(default=False)
     archived_at = models.DateTimeField(null=True, blank=True)
     last_read_message_id = models.BigIntegerField(null=True, blank=True)
-    last_injected_context = NulSafeJSONField(null=True, blank=True)
-    dynamic_tools = NulSafeJSONField(null=True, blank=True)
+    last_injected_context = JSONTextField(null=True, blank=True)
+    dynamic_tools = JSONTextField(null=True, blank=True)
     user_acl = models.JSONField(default=dict, blank=True)
     group_acl = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
@@ -231,7 +231,7 @@ class ChatMessage(models.Model):
         ModelConfig, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     role = models.CharField(max_length=9, choices=Role.choices)
-    content = NulSafeJSONField(null=True, blank=True)
+    content = JSONTextField(null=True, blank=True)
     content_version = models.SmallIntegerField(default=1)
     visibility = models.CharField(max_length=5, choices=Visibility.choices, default=Visibility.BOTH)
     input_tokens = models.BigIntegerField(null=True, blank=True)
@@ -268,7 +268,7 @@ class ChatQueuedMessage(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     chat = models.ForeignKey(Chat, on_delete=models.CASCADE, related_name="queued_messages")
-    content = NulSafeJSONField()
+    content = JSONTextField()
     size_bytes = models.IntegerField()
     model_config_id = models.UUIDField(null=True, blank=True)
     created_by = models.UUIDField(null=True, blank=True)

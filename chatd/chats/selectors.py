@@ -3,6 +3,7 @@
 "Missing" and "not yours" are the same NotFound. Reads that skip the check end in `_unscoped`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -28,6 +29,7 @@ from chatd.chats.models import (
     ChatQueuedMessage,
     Role,
 )
+from chatd.chats.parts import text_of
 from chatd.core.errors import bad_request, forbidden, not_found
 from config.env import env
 
@@ -136,6 +138,42 @@ def _after(cursor: Chat) -> Q:
     return Q(pin_order=0) & older
 
 
+def readable_chats(user: User) -> QuerySet[Chat]:
+    """Return the chats a user may read: by role, as owner, or shared by the ACL of the root."""
+    members = list(user.memberships.select_related("organization"))
+    if user.is_owner:
+        return Chat.objects.all()
+    own = [
+        member.organization_id
+        for member in members
+        if ChatRight.READ in organization_chat_rights(user, member, own=True)
+    ]
+    everybody = [
+        member.organization_id
+        for member in members
+        if ChatRight.READ in organization_chat_rights(user, member, own=False)
+    ]
+    allowed = Q(owner=user, organization_id__in=own) | Q(organization_id__in=everybody)
+    if not env.sharing_disabled:
+        groups = [str(group_id) for group_id in group_ids_of(user)]
+        for root in ("", "root_chat__"):
+            allowed |= Q(**{f"{root}user_acl__has_key": str(user.pk)})
+            if groups:
+                allowed |= Q(**{f"{root}group_acl__has_any_keys": groups})
+    return Chat.objects.filter(allowed)
+
+
+def newest_by_workspace(user: User, workspace_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """Return, by workspace, the newest active chat the user may read."""
+    rows = (
+        readable_chats(user)
+        .filter(workspace_id__in=workspace_ids, archived=False)
+        .order_by("updated_at", "id")
+        .values_list("workspace_id", "pk")
+    )
+    return {workspace_id: chat_id for workspace_id, chat_id in rows if workspace_id}
+
+
 def list_children_for(user: User, roots: list[Chat]) -> dict[UUID, list[Chat]]:
     """Return the sub-chats of roots, by root id, that share the root's archived state."""
     by_root: dict[UUID, list[Chat]] = {root.pk: [] for root in roots}
@@ -197,6 +235,28 @@ def page_messages(
     order = "id" if after_id and not before_id else "-id"
     found = list(rows.order_by(order)[: limit + 1])
     return MessagePage(found[:limit], len(found) > limit)
+
+
+MAX_PROMPTS = 2000
+DEFAULT_PROMPTS = 500
+
+
+def list_prompts(chat_id: UUID, *, limit: int = 0) -> list[tuple[int, str]]:
+    """Return id and text of the visible user messages that have text, newest first."""
+    rows = (
+        visible_messages(chat_id)
+        .filter(role=Role.USER)
+        .order_by("-id")
+        .values_list("pk", "content")
+    )
+    found: list[tuple[int, str]] = []
+    for message_id, content in rows.iterator(chunk_size=200):
+        text = text_of(content)
+        if text.strip():
+            found.append((message_id, text))
+        if len(found) == (limit or DEFAULT_PROMPTS):
+            break
+    return found
 
 
 def list_queue(chat_id: UUID) -> list[ChatQueuedMessage]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
@@ -10,9 +11,11 @@ from chatd.core.crypto import key_ring
 if TYPE_CHECKING:  # Django's own classes take no type arguments at run time
     _JSONField = models.JSONField[Any, Any]
     _TextField = models.TextField[str, str]
+    _AnyTextField = models.JSONField[Any, Any]  # attributes hold JSON; the column is text
 else:
     _JSONField = models.JSONField
     _TextField = models.TextField
+    _AnyTextField = models.TextField
 
 _NUL = "\x00"
 _MARK = "\ue000"
@@ -60,6 +63,20 @@ class NulSafeJSONField(_JSONField):
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         loaded = super().from_db_value(value, expression, connection)
         return _map_texts(loaded, unescape_nul)
+
+
+class JSONTextField(_AnyTextField):
+    """JSON kept as text: keys stay in order and numbers as they were; the database cannot query it.
+
+    PostgreSQL's jsonb sorts keys and rewrites numbers, which would change what a model sees of
+    its own calls and break a provider's prompt cache.
+    """
+
+    def get_prep_value(self, value: Any) -> Any:
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else msgspec.json.decode(value)
 
 
 class EncryptedTextField(_TextField):

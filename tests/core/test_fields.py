@@ -54,3 +54,13 @@ def test_any_json_value_comes_back_from_the_database(chat, value):
         assert ChatMessage.objects.get(pk=row.pk).content == value
     loaded = ChatMessage.objects.filter(pk=created.pk).values_list("content", flat=True)[0]
     assert loaded == value
+
+
+@pytest.mark.django_db
+def test_json_kept_as_text_gives_back_keys_in_order_and_numbers_as_they_were(chat):
+    content = [{"type": "tool-call", "args": {"b": 1, "a": 2**70, "nul": "\x00", "e": 1.5}}]
+    chat.dynamic_tools = content
+    chat.save()
+    chat.refresh_from_db()
+    assert list(chat.dynamic_tools[0]["args"]) == ["b", "a", "nul", "e"]
+    assert chat.dynamic_tools == content

@@ -1,0 +1,34 @@
+"""What is known about a chat's repository; this deployment has no workspaces, so little is."""
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from chatd.api.parsing import path_uuid
+from chatd.api.views import ResourceViewSet
+from chatd.chats.models import Chat
+from chatd.chats.selectors import get_chat_for
+from chatd.chats.wire import diff_status_body, empty_diff_status, known_diff_status
+
+
+class DiffViewSet(ResourceViewSet):
+    """`/chats/{chat}/diff`, and two routes of older clients: `diff-status`, `git-changes`."""
+
+    def diff(self, request: Request, chat: str) -> Response:
+        found = self._chat(request, chat)
+        body: dict[str, str] = {"chat_id": str(found.pk)}
+        known = known_diff_status(found)
+        if known is not None and known.url:
+            body["pull_request_url"] = known.url
+        return Response(body)
+
+    def status(self, request: Request, chat: str) -> Response:
+        found = self._chat(request, chat)
+        known = known_diff_status(found)
+        return Response(diff_status_body(known) if known else empty_diff_status(found))
+
+    def changes(self, request: Request, chat: str) -> Response:
+        self._chat(request, chat)
+        return Response([])
+
+    def _chat(self, request: Request, chat: str) -> Chat:
+        return get_chat_for(self.actor(request).user, path_uuid(chat))

@@ -1,0 +1,125 @@
+"""Sharing a root chat for reading, with people and groups. Sub-chats follow their root."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.db import transaction
+
+from chatd.accounts.models import Group, User
+from chatd.accounts.policy import ChatRight, acl_role
+from chatd.accounts.selectors import live_groups, live_users, member_counts
+from chatd.chats.actions import Actor
+from chatd.chats.models import Chat
+from chatd.chats.selectors import chat_rights, get_chat_for
+from chatd.chats.transition import lock_chat
+from chatd.core.errors import Validation, bad_request, forbidden
+from config.env import env
+
+_ROLES = ("", "read")
+_READ = {"permissions": ["read"]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AclChanges:
+    """Roles by id as clients send them; the empty role removes an entry."""
+
+    user_roles: Mapping[str, str] = field(default_factory=dict)
+    group_roles: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Acl:
+    """Who a chat is shared with, each with a role, and how many people each group has."""
+
+    users: list[tuple[User, str]]
+    groups: list[tuple[Group, str]]
+    member_counts: Mapping[UUID, int]
+
+
+def get_acl(actor: Actor, chat_id: UUID) -> Acl:
+    """Return the ACL of a root chat the actor may read. Raises ChatdError 400, 403, 404."""
+    chat = get_chat_for(actor.user, chat_id)
+    _check_shareable(chat)
+    users = live_users(_ids(chat.user_acl))
+    groups = live_groups(_ids(chat.group_acl))
+    return Acl(
+        users=[
+            (users[user_id], acl_role(chat.user_acl[str(user_id)]))
+            for user_id in _ids(chat.user_acl)
+            if user_id in users
+        ],
+        groups=[
+            (groups[group_id], acl_role(chat.group_acl[str(group_id)]))
+            for group_id in _ids(chat.group_acl)
+            if group_id in groups
+        ],
+        member_counts=member_counts(groups.values()),
+    )
+
+
+def update_acl(actor: Actor, chat_id: UUID, request: Callable[[], AclChanges]) -> None:
+    """Merge changes into the ACL of a root chat. Raises ChatdError 400, 403, 404."""
+    chat = get_chat_for(actor.user, chat_id)
+    _check_shareable(chat)
+    if ChatRight.SHARE not in chat_rights(actor.user, chat):
+        raise forbidden(detail="You may not share this chat.")
+    wanted = request()
+    if str(actor.user.pk) in {key.strip().lower() for key in wanted.user_roles}:
+        raise bad_request("Cannot change your own chat sharing role.")
+    wrong: list[Validation] = []
+    groups = _checked(wanted.group_roles, "group", lambda ids: set(live_groups(ids)), wrong)
+    users = _checked(wanted.user_roles, "user", lambda ids: set(live_users(ids)), wrong)
+    if wrong:
+        raise bad_request("Invalid request to update chat ACL.", validations=wrong)
+    with transaction.atomic():
+        locked = lock_chat(chat_id)
+        Chat.objects.filter(pk=chat_id).update(
+            user_acl=_merged(locked.user_acl, users), group_acl=_merged(locked.group_acl, groups)
+        )
+
+
+def _check_shareable(chat: Chat) -> None:
+    if env.sharing_disabled:
+        raise forbidden("Chat sharing is disabled for this deployment.")
+    if chat.root_id != chat.pk:
+        raise bad_request(
+            "Chat ACLs can only be set on root chats.",
+            detail=f"Set the ACL of the root chat {chat.root_id} instead.",
+        )
+
+
+def _checked(
+    roles: Mapping[str, str],
+    noun: str,
+    existing: Callable[[list[UUID]], set[UUID]],
+    wrong: list[Validation],
+) -> dict[UUID, str]:
+    """Return roles by id; every violation is added to `wrong`. Removals need not exist."""
+    field_name = f"{noun}_roles"
+    parsed: dict[UUID, str] = {}
+    for raw, role in roles.items():
+        if role not in _ROLES:
+            wrong.append(Validation(field_name, f'role "{role}" is not a valid chat role'))
+        try:
+            parsed[UUID(raw)] = role
+        except ValueError:
+            wrong.append(Validation(field_name, f"{raw} is not a valid UUID."))
+    known = existing(list(parsed))
+    for key, role in parsed.items():
+        if role and key not in known:
+            wrong.append(Validation(field_name, f"{noun} with ID {key} does not exist"))
+    return parsed
+
+
+def _merged(stored: Mapping[str, object], roles: Mapping[UUID, str]) -> dict[str, object]:
+    merged = dict(stored)
+    for key, role in roles.items():
+        merged.pop(str(key), None)
+        if role:
+            merged[str(key)] = _READ
+    return merged
+
+
+def _ids(acl: Mapping[str, object]) -> list[UUID]:
+    return [UUID(key) for key in acl]
