@@ -13,9 +13,9 @@ from django.middleware.csrf import CsrfViewMiddleware
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
 from chatd.accounts.tokens import authenticate_token, unauthenticated
-from chatd.chats.actions import Actor
 from chatd.core.errors import ChatdError, ErrorCode
 
 COOKIE = "coder_session_token"

@@ -21,6 +21,7 @@ from chatd.api.parsing import (
 from chatd.api.views import ResourceViewSet
 from chatd.chats.actions import NewChat, create_chat, interrupt_chat
 from chatd.chats.content import NIL_UUID, DynamicTool
+from chatd.chats.files import list_files
 from chatd.chats.filters import parse_filter
 from chatd.chats.models import Chat
 from chatd.chats.properties import ChatChanges, update_chat
@@ -35,6 +36,7 @@ from chatd.chats.wire import (
     chat_body,
     diff_status_body,
     empty_diff_status,
+    file_body,
     known_diff_status,
 )
 from chatd.core.errors import bad_request
@@ -116,8 +118,10 @@ class ChatViewSet(ResourceViewSet):
     def create(self, request: Request) -> Response:
         wanted = decode_body(request, CreateChatRequest, cap=MAX_CREATE_BODY_BYTES)
         actor = self.actor(request)
-        chat = create_chat(actor, wanted.checked(actor.user))
-        return Response(chat_body(chat), status=201)
+        created = create_chat(actor, wanted.checked(actor.user))
+        files = [file_body(file) for file in list_files(created.chat.pk)]
+        body = chat_body(created.chat, files=files, warnings=created.warnings)
+        return Response(body, status=201)
 
     def retrieve(self, request: Request, chat: str) -> Response:
         user = self.actor(request).user
@@ -128,6 +132,7 @@ class ChatViewSet(ResourceViewSet):
             chat_body(
                 found,
                 diff_status=diff_status_body(known) if known else None,
+                files=[file_body(file) for file in list_files(found.pk)],
                 children=[_child_body(child) for child in children],
             )
         )

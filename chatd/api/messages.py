@@ -18,6 +18,7 @@ from chatd.api.parsing import (
 from chatd.api.views import ResourceViewSet
 from chatd.chats.actions import (
     NewMessageRequest,
+    Stored,
     delete_queued,
     edit_message,
     promote_queued,
@@ -87,9 +88,13 @@ class MessageViewSet(ResourceViewSet):
             lambda: decode_body(request, SendMessageRequest).checked(),
         )
         if sent.message is not None:
-            return Response({"queued": False, "message": message_body(sent.message)})
+            return Response(
+                {"queued": False, "message": message_body(sent.message), **_warnings(sent)}
+            )
         assert sent.queued is not None
-        return Response({"queued": True, "queued_message": queued_body(sent.queued)})
+        return Response(
+            {"queued": True, "queued_message": queued_body(sent.queued), **_warnings(sent)}
+        )
 
     def prompts(self, request: Request, chat: str) -> Response:
         chat_id = get_chat_for(self.actor(request).user, path_uuid(chat)).pk
@@ -108,9 +113,10 @@ class MessageViewSet(ResourceViewSet):
             lambda: _message_id(message),
             lambda: decode_body(request, SendMessageRequest).checked(),
         )
-        body = message_body(edited)
+        assert edited.message is not None
+        body = message_body(edited.message)
         # Older clients read the message at the top level.
-        return Response({**body, "message": body})
+        return Response({**body, "message": body, **_warnings(edited)})
 
 
 class QueueViewSet(ResourceViewSet):
@@ -123,6 +129,10 @@ class QueueViewSet(ResourceViewSet):
     def promote(self, request: Request, chat: str, queued: str) -> Response:
         promote_queued(self.actor(request), path_uuid(chat), lambda: _queued_id(queued))
         return Response({"message": "Queued message promotion accepted."}, status=202)
+
+
+def _warnings(stored: Stored) -> dict[str, list[str]]:
+    return {"warnings": stored.warnings} if stored.warnings else {}
 
 
 def _message_id(raw: str) -> int:

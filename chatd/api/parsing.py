@@ -92,14 +92,19 @@ def _children(value: Any) -> Sequence[Any]:
 
 def path_uuid(raw: str) -> UUID:
     """Return the chat id of a path. Raises ChatdError 400."""
+    return parse_uuid(raw, f'Invalid UUID "{raw}".')
+
+
+def parse_uuid(raw: str, message: str) -> UUID:
+    """Return an id in its canonical form, any letter case. Raises ChatdError 400 with `message`."""
     if len(raw) != 36:
-        raise bad_request(f'Invalid UUID "{raw}".', detail=f"invalid UUID length: {len(raw)}")
+        raise bad_request(message, detail=f"invalid UUID length: {len(raw)}")
     try:
         parsed = UUID(raw)
     except ValueError:
         parsed = None
     if str(parsed) != raw.lower():
-        raise bad_request(f'Invalid UUID "{raw}".', detail="invalid UUID format")
+        raise bad_request(message, detail="invalid UUID format")
     assert parsed is not None
     return parsed
 

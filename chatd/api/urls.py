@@ -4,6 +4,7 @@ from django.urls import URLPattern, re_path
 
 from chatd.api.chats import ChatViewSet
 from chatd.api.diffs import DiffViewSet
+from chatd.api.files import FileViewSet
 from chatd.api.messages import MessageViewSet, QueueViewSet
 from chatd.api.people import UserViewSet
 from chatd.api.sharing import AclViewSet
@@ -21,6 +22,8 @@ urlpatterns = [
     _route(r"v2/users/(?P<user>[^/]+)", UserViewSet, get="retrieve"),
     _route(r"v2/users/(?P<user>[^/]+)/organizations", UserViewSet, get="organizations"),
     _route(r"experimental/chats", ChatViewSet, get="list", post="create"),
+    _route(r"experimental/chats/files", FileViewSet, post="create"),
+    _route(r"experimental/chats/files/(?P<file>[^/]+)", FileViewSet, get="retrieve"),
     _route(r"experimental/chats/by-workspace", ChatViewSet, get="by_workspace"),
     _route(_CHAT, ChatViewSet, get="retrieve", patch="partial_update", delete="destroy"),
     _route(rf"{_CHAT}/acl", AclViewSet, get="retrieve", patch="partial_update"),

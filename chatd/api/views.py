@@ -7,8 +7,8 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
+from chatd.accounts.actor import Actor
 from chatd.api.rendering import ContractJSONRenderer, JSONOnly
-from chatd.chats.actions import Actor
 
 
 class ResourceViewSet(ViewSet):

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
-from chatd.accounts.models import APIKey, User
+from django.db import transaction
+
+from chatd.accounts.actor import Actor
+from chatd.accounts.models import User
 from chatd.accounts.policy import ChatRight, membership, organization_chat_rights
 from chatd.chats import states
 from chatd.chats.content import (
@@ -23,7 +26,8 @@ from chatd.chats.content import (
     parse_content,
     size_of,
 )
-from chatd.chats.models import Chat, ChatMessage, ClientType, Status
+from chatd.chats.files import link_files, readable_files
+from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, ClientType, Status
 from chatd.chats.partial import Partial, read_partial
 from chatd.chats.parts import ToolResultPart
 from chatd.chats.prompts import opening_texts
@@ -41,18 +45,6 @@ from chatd.providers.selectors import default_model_config, existing_model_confi
 T = TypeVar("T")
 
 _EPISODE_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who acts, and with which API token (None from the pages)."""
-
-    user: User
-    api_key: APIKey | None = None
-
-    @property
-    def api_key_id(self) -> str | None:
-        return self.api_key.pk if self.api_key else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +74,17 @@ class NewMessageRequest:
     plan_mode: str | None = None
 
 
-def create_chat(actor: Actor, request: NewChat) -> Chat:
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a request stored: the chat, the message or its place in the queue, and warnings."""
+
+    chat: Chat
+    message: ChatMessage | None = None
+    queued: ChatQueuedMessage | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def create_chat(actor: Actor, request: NewChat) -> Stored:
     """Create a chat that starts at once. Raises ChatdError 400, 403."""
     user = actor.user
     if request.organization_id is None or request.organization_id == NIL_UUID:
@@ -93,7 +95,7 @@ def create_chat(actor: Actor, request: NewChat) -> Chat:
     if ChatRight.CREATE not in organization_chat_rights(user, member, own=True):
         raise forbidden(detail="You may not create chats in this organization.")
     _check_system_prompt(request.system_prompt)
-    content = parse_content(request.content)
+    content = _checked_content(user, request.content)
     if request.workspace_id not in (None, NIL_UUID):
         raise bad_request("Workspace not found or you do not have access to this resource")
     default = _check_model_choice(request.model_config_id)
@@ -105,24 +107,24 @@ def create_chat(actor: Actor, request: NewChat) -> Chat:
     model = default or existing_model_config(request.model_config_id)
     if model is None:
         raise bad_request("Invalid model config ID.")
-    return states.create_chat(
-        owner=user,
-        organization=member.organization,
-        model_config=model,
-        title=initial_title(content),
-        hidden_texts=opening_texts(request.system_prompt),
-        message=_user_content(actor, content, None),
-        client_type=client_type,
-        plan_mode=plan_mode,
-        labels=labels,
-        mcp_server_ids=mcp_server_ids,
-        dynamic_tools=dynamic_tools,
-    )
+    with transaction.atomic():
+        chat = states.create_chat(
+            owner=user,
+            organization=member.organization,
+            model_config=model,
+            title=initial_title(content),
+            hidden_texts=opening_texts(request.system_prompt),
+            message=_user_content(actor, content, None),
+            client_type=client_type,
+            plan_mode=plan_mode,
+            labels=labels,
+            mcp_server_ids=mcp_server_ids,
+            dynamic_tools=dynamic_tools,
+        )
+        return Stored(chat, warnings=link_files(chat, content))
 
 
-def send_message(
-    actor: Actor, chat_id: UUID, request: Callable[[], NewMessageRequest]
-) -> states.Sent:
+def send_message(actor: Actor, chat_id: UUID, request: Callable[[], NewMessageRequest]) -> Stored:
     """Send a message to one's own chat. `request` decodes the body, after the rights are known.
 
     Raises ChatdError 400, 403, 404, 429.
@@ -130,7 +132,7 @@ def send_message(
     chat = get_own_chat_for(actor.user, chat_id, may="send messages")
     _refuse_archived(chat, "Cannot send messages to an archived chat.")
     wanted = request()
-    content = parse_content(wanted.content)
+    content = _checked_content(actor.user, wanted.content)
     mcp_server_ids = (
         None if wanted.mcp_server_ids is None else _check_mcp_servers(wanted.mcp_server_ids)
     )
@@ -139,21 +141,23 @@ def send_message(
         raise bad_request("Invalid busy_behavior value.", detail='Must be "queue" or "interrupt".')
     interrupt = wanted.busy_behavior == "interrupt"
     message = _user_content(actor, content, wanted.model_config_id)
-    with_conflict = _conflict_text("Cannot send messages to an archived chat.")
-    return _with_partial(
-        chat_id,
-        lambda partial: states.send_message(
-            chat_id,
-            message,
-            interrupt=interrupt,
-            partial=partial,
-            plan_mode=plan_mode,
-            change_plan_mode=wanted.plan_mode is not None,
-            mcp_server_ids=mcp_server_ids,
-        ),
-        refused=with_conflict,
-        read=interrupt,
-    )
+
+    def send(partial: Partial | None) -> Stored:
+        with transaction.atomic():
+            sent = states.send_message(
+                chat_id,
+                message,
+                interrupt=interrupt,
+                partial=partial,
+                plan_mode=plan_mode,
+                change_plan_mode=wanted.plan_mode is not None,
+                mcp_server_ids=mcp_server_ids,
+            )
+            warnings = link_files(sent.chat, content)
+        return Stored(sent.chat, message=sent.message, queued=sent.queued, warnings=warnings)
+
+    refused = _conflict_text("Cannot send messages to an archived chat.")
+    return _with_partial(chat_id, send, refused=refused, read=interrupt)
 
 
 def edit_message(
@@ -161,18 +165,20 @@ def edit_message(
     chat_id: UUID,
     message_id: Callable[[], int],
     request: Callable[[], NewMessageRequest],
-) -> ChatMessage:
+) -> Stored:
     """Replace a user message and everything after it. Raises ChatdError 400, 403, 404."""
     chat = get_own_chat_for(actor.user, chat_id, may="edit messages")
     archived = "Cannot edit messages in an archived chat."
     _refuse_archived(chat, archived)
     target, wanted = message_id(), request()
-    message = _user_content(actor, parse_content(wanted.content), wanted.model_config_id)
+    content = _checked_content(actor.user, wanted.content)
+    message = _user_content(actor, content, wanted.model_config_id)
     try:
-        _, row = states.edit_message(chat_id, target, message)
+        with transaction.atomic():
+            edited, row = states.edit_message(chat_id, target, message)
+            return Stored(edited, message=row, warnings=link_files(edited, content))
     except StateConflictError as error:
         raise _conflict_text(archived)(error) from None
-    return row
 
 
 def interrupt_chat(actor: Actor, chat_id: UUID) -> Chat:
@@ -260,6 +266,11 @@ def _with_partial(
 
 
 # Checks
+
+
+def _checked_content(user: User, parts: Sequence[InputPart] | None) -> list[dict[str, Any]]:
+    named = [part.file_id for part in parts or () if part.file_id and part.file_id != NIL_UUID]
+    return parse_content(parts, readable_files(user, named) if named else {})
 
 
 def _user_content(

@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 import orjson
 from msgspec import Struct
 
-from chatd.chats.models import PlanMode
-from chatd.chats.parts import FileReferencePart, TextPart, to_stored
+from chatd.chats.models import ChatFile, PlanMode
+from chatd.chats.parts import FilePart, FileReferencePart, TextPart, to_stored
 from chatd.core.errors import Validation, bad_request
 
 NIL_UUID = UUID(int=0)
+NO_FILES: Mapping[UUID, ChatFile] = MappingProxyType({})
 
 MAX_TITLE_WORDS = 6
 MAX_INITIAL_TITLE = 80
@@ -45,14 +47,21 @@ class DynamicTool(Struct, kw_only=True):
     input_schema: Any = None
 
 
-def parse_content(parts: Sequence[InputPart] | None) -> list[dict[str, Any]]:
-    """Return stored parts, texts trimmed, order kept. Raises ChatdError 400."""
+def parse_content(
+    parts: Sequence[InputPart] | None, files: Mapping[UUID, ChatFile] = NO_FILES
+) -> list[dict[str, Any]]:
+    """Return stored parts, texts trimmed, order kept. Raises ChatdError 400.
+
+    `files` are those of the named files that the sender may read.
+    """
     if not parts:
         raise bad_request("Content is required.", detail="Content cannot be empty.")
-    return to_stored(_parse_part(index, part) for index, part in enumerate(parts))
+    return to_stored(_parse_part(index, part, files) for index, part in enumerate(parts))
 
 
-def _parse_part(index: int, part: InputPart) -> TextPart | FileReferencePart:
+def _parse_part(
+    index: int, part: InputPart, files: Mapping[UUID, ChatFile]
+) -> TextPart | FilePart | FileReferencePart:
     kind = (part.type or "").strip().lower()
     match kind:
         case "text":
@@ -63,7 +72,10 @@ def _parse_part(index: int, part: InputPart) -> TextPart | FileReferencePart:
         case "file":
             if part.file_id is None or part.file_id == NIL_UUID:
                 raise _bad_part(f"content[{index}].file_id is required for file parts.")
-            raise _bad_part(f"content[{index}].file_id references a file that does not exist.")
+            file = files.get(part.file_id)
+            if file is None:
+                raise _bad_part(f"content[{index}].file_id references a file that does not exist.")
+            return FilePart(media_type=file.mimetype, name=file.name, file_id=str(file.pk))
         case "file-reference":
             if not part.file_name:
                 raise _bad_part(f"content[{index}].file_name cannot be empty for file-reference.")

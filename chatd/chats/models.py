@@ -322,3 +322,38 @@ class ChatDiffStatus(models.Model):
 
     def __str__(self) -> str:
         return self.url or str(self.chat_id)
+
+
+class ChatFile(models.Model):
+    """An uploaded or tool-made file; immutable. Tied to a chat only by links."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="chat_files"
+    )
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    name = models.TextField(default="")
+    mimetype = models.CharField(max_length=128)
+    data = models.BinaryField()
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="chat_file_by_age")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ChatFileLink(models.Model):
+    """A file that a message of a chat refers to; its readers may read the file."""
+
+    chat = models.ForeignKey(Chat, on_delete=models.CASCADE, related_name="file_links")
+    file = models.ForeignKey(ChatFile, on_delete=models.CASCADE, related_name="links")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["chat", "file"], name="chat_file_link_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.file_id} in {self.chat_id}"

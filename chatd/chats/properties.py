@@ -10,9 +10,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
+from chatd.accounts.actor import Actor
 from chatd.accounts.policy import ChatRight
 from chatd.chats import states
-from chatd.chats.actions import Actor
 from chatd.chats.content import NIL_UUID, check_labels, check_plan_mode
 from chatd.chats.models import Chat, Status
 from chatd.chats.partial import Partial, read_partials

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from django.db import transaction
 
+from chatd.accounts.actor import Actor
 from chatd.accounts.models import Group, User
 from chatd.accounts.policy import ChatRight, acl_role
 from chatd.accounts.selectors import live_groups, live_users, member_counts
-from chatd.chats.actions import Actor
 from chatd.chats.models import Chat
 from chatd.chats.selectors import chat_rights, get_chat_for
 from chatd.chats.transition import lock_chat

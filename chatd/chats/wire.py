@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from chatd.chats.models import Chat, ChatDiffStatus, ChatMessage, ChatQueuedMessage
+from chatd.chats.models import Chat, ChatDiffStatus, ChatFile, ChatMessage, ChatQueuedMessage
 from chatd.chats.parts import public_parts
 from chatd.core.clock import rfc3339
 
@@ -189,6 +189,18 @@ def queued_body(queued: ChatQueuedMessage) -> dict[str, Any]:
     if queued.model_config_id:
         body["model_config_id"] = str(queued.model_config_id)
     return body
+
+
+def file_body(file: ChatFile) -> dict[str, Any]:
+    """Return the FileMetadata object."""
+    return {
+        "id": str(file.pk),
+        "owner_id": str(file.owner_id),
+        "organization_id": str(file.organization_id),
+        "name": file.name,
+        "mime_type": file.mimetype,
+        "created_at": rfc3339(file.created_at),
+    }
 
 
 def client_call_bodies(calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,9 +15,9 @@ import structlog
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
+from chatd.accounts.actor import Actor
 from chatd.api.errors import as_chatd_error
 from chatd.api.rendering import ContractJSONRenderer
-from chatd.chats.actions import Actor
 from chatd.core.context import bind_correlation
 from chatd.core.errors import ChatdError
 from chatd.core.threads import in_database_thread

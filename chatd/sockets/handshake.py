@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import HttpRequest, parse_cookie
 
+from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
 from chatd.api.authentication import (
     ACCESS_QUERY,
@@ -17,7 +18,6 @@ from chatd.api.authentication import (
     Credentials,
     authenticate,
 )
-from chatd.chats.actions import Actor
 from chatd.core.errors import forbidden
 
 Scope = dict[str, Any]

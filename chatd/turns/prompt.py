@@ -1,13 +1,15 @@
 """Stored messages as a model request: order, conversion, repair of calls without results."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from chatd.chats.content import reference_text
-from chatd.chats.models import ChatMessage, Role
+from chatd.chats.models import ChatFile, ChatMessage, Role
 from chatd.llm.types import (
     AssistantMessage,
+    FileBlock,
     Message,
     ReasoningBlock,
     SystemMessage,
@@ -18,23 +20,24 @@ from chatd.llm.types import (
     ToolSpec,
     UserMessage,
 )
+from chatd.turns.attachments import file_block
 
 MISSING_RESULT = "tool call was interrupted and did not receive a result"
 
 
-def prompt_from(rows: Iterable[ChatMessage]) -> tuple[Message, ...]:
+def prompt_from(rows: Iterable[ChatMessage], files: Mapping[UUID, ChatFile]) -> tuple[Message, ...]:
     """Return the request messages for stored rows, oldest first, with every call answered."""
-    return tuple(_repaired([message for row in rows for message in _converted(row)]))
+    return tuple(_repaired([message for row in rows for message in _converted(row, files)]))
 
 
-def _converted(row: ChatMessage) -> list[Message]:
+def _converted(row: ChatMessage, files: Mapping[UUID, ChatFile]) -> list[Message]:
     content: list[dict[str, Any]] = row.content or []
     match row.role:
         case Role.SYSTEM:
             text = str(content[0].get("text", "")) if content else ""
             return [SystemMessage(text=text)] if text else []
         case Role.USER:
-            blocks = tuple(TextBlock(text=text) for text in _user_texts(content))
+            blocks = tuple(_user_blocks(content, files))
             return [UserMessage(blocks=blocks)] if blocks else []
         case Role.ASSISTANT:
             return _assistant(content)
@@ -43,14 +46,21 @@ def _converted(row: ChatMessage) -> list[Message]:
             return [ToolMessage(results=results)] if results else []
 
 
-def _user_texts(content: Sequence[dict[str, Any]]) -> list[str]:
-    texts = []
+def _user_blocks(
+    content: Sequence[dict[str, Any]], files: Mapping[UUID, ChatFile]
+) -> Iterator[TextBlock | FileBlock]:
     for part in content:
-        if part["type"] == "text" and part["text"].strip():
-            texts.append(str(part["text"]))
-        elif part["type"] == "file-reference":
-            texts.append(reference_text(part))
-    return texts
+        match part["type"]:
+            case "text" if part["text"].strip():
+                yield TextBlock(text=part["text"])
+            case "file-reference":
+                yield TextBlock(text=reference_text(part))
+            case "file":
+                block = file_block(part, files)
+                if block is not None:
+                    yield block
+            case _:
+                pass
 
 
 def _assistant(content: Sequence[dict[str, Any]]) -> list[Message]:

@@ -30,6 +30,7 @@ from chatd.llm import client as llm
 from chatd.llm.errors import LLMError
 from chatd.llm.types import FinishReason, Message, Provider, Request, ToolSpec
 from chatd.providers.selectors import ModelCall, UnusableModelError, resolve_model_call
+from chatd.turns.attachments import load_files
 from chatd.turns.failures import UNEXPECTED, error_of_call, error_of_setup, retry_notice
 from chatd.turns.prompt import client_tools, prompt_from
 from chatd.turns.step import StepCollector, StepResult
@@ -118,8 +119,8 @@ class TurnRunner:
             ended = await self._store(setup, result, writer)
             if ended:
                 return
-            rows = await in_database_thread(prompt_messages, self.chat_id)
-            setup = _Setup(setup.call, prompt_from(rows), setup.tools)
+            prompt = await in_database_thread(_read_prompt, self.chat_id)
+            setup = _Setup(setup.call, prompt, setup.tools)
         await in_database_thread(states.finish, self._fence)
 
     # the model call
@@ -216,9 +217,14 @@ class TurnRunner:
 def _set_up(chat: Chat) -> _Setup:
     return _Setup(
         call=resolve_model_call(chat.last_model_config_id),
-        prompt=prompt_from(prompt_messages(chat.pk)),
+        prompt=_read_prompt(chat.pk),
         tools=client_tools(chat.dynamic_tools),
     )
+
+
+def _read_prompt(chat_id: UUID) -> tuple[Message, ...]:
+    rows = prompt_messages(chat_id)
+    return prompt_from(rows, load_files(rows))
 
 
 def _request(setup: _Setup) -> Request:

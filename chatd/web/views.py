@@ -8,8 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
-from chatd.chats.actions import Actor, NewChat, create_chat, mark_read
+from chatd.chats.actions import NewChat, create_chat, mark_read
 from chatd.core.errors import ChatdError, forbidden, not_found
 from chatd.web.forms import SignInForm, posted_message
 from chatd.web.presentation import LIST_STATUS_LABELS, STATUS_LABELS
@@ -48,7 +49,7 @@ def chats(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _render_list(request)
     try:
-        chat = create_chat(acting(request), _new_chat(request))
+        chat = create_chat(acting(request), _new_chat(request)).chat
     except ChatdError as error:
         return _render_list(request, error=error)
     return redirect("chat", chat_id=chat.pk)

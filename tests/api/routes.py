@@ -53,8 +53,16 @@ LIST = Route("list", "GET", "/chats", 200, reads=True)
 CREATE = Route("create", "POST", "/chats", 201, body=_CONTENT)
 GET = Route("get", "GET", "/chats/{chat}", 200, reads=True)
 UPDATE = Route("update", "PATCH", "/chats/{chat}", 204, body={})
+DELETE = Route("delete", "DELETE", "/chats/{chat}", 204, owner_only="delete the chat")
+BY_WORKSPACE = Route("by workspace", "GET", "/chats/by-workspace", 200, reads=True)
+GET_ACL = Route("get acl", "GET", "/chats/{chat}/acl", 200, reads=True)
+UPDATE_ACL = Route("update acl", "PATCH", "/chats/{chat}/acl", 204, body={})
+DIFF = Route("diff", "GET", "/chats/{chat}/diff", 200, reads=True)
+DIFF_STATUS = Route("diff status", "GET", "/chats/{chat}/diff-status", 200, reads=True)
+GIT_CHANGES = Route("git changes", "GET", "/chats/{chat}/git-changes", 200, reads=True)
 INTERRUPT = Route("interrupt", "POST", "/chats/{chat}/interrupt", 200)
 MESSAGES = Route("messages", "GET", "/chats/{chat}/messages", 200, reads=True)
+PROMPTS = Route("prompts", "GET", "/chats/{chat}/prompts", 200, reads=True)
 SEND = Route(
     "send", "POST", "/chats/{chat}/messages", 200, body=_CONTENT, owner_only="send messages"
 )
@@ -93,8 +101,16 @@ ROUTES = [
     CREATE,
     GET,
     UPDATE,
+    DELETE,
+    BY_WORKSPACE,
+    GET_ACL,
+    UPDATE_ACL,
+    DIFF,
+    DIFF_STATUS,
+    GIT_CHANGES,
     INTERRUPT,
     MESSAGES,
+    PROMPTS,
     SEND,
     EDIT,
     DELETE_QUEUED,

@@ -7,8 +7,8 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from chatd.accounts.actor import Actor
 from chatd.chats import actions, states
-from chatd.chats.actions import Actor
 from chatd.chats.content import InputPart
 from chatd.chats.law import Event
 from chatd.chats.models import Chat, ChatMessage, Role, Status

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
-from chatd.chats.actions import Actor, NewChat, create_chat
+from chatd.chats.actions import NewChat, create_chat
 from chatd.chats.content import InputPart
 from chatd.chats.models import Chat, ChatMessage, Role
 from chatd.core.clock import now
@@ -60,7 +61,7 @@ def new_chat(alice: User, model: ModelConfig) -> Callable[..., Chat]:
     def build(text: str = "Hello there", **columns: Any) -> Chat:
         part = InputPart(type="text", text=text)
         organization = alice.memberships.get().organization_id
-        chat = create_chat(Actor(alice), NewChat(organization_id=organization, content=[part]))
+        chat = create_chat(Actor(alice), NewChat(organization_id=organization, content=[part])).chat
         # A state is set as it is, because what leads to it is not the pages' concern.
         Chat.objects.filter(pk=chat.pk).update(**columns)
         chat.refresh_from_db()

@@ -1,0 +1,17 @@
+"""Who acts: the first argument of every action."""
+
+from dataclasses import dataclass
+
+from chatd.accounts.models import APIKey, User
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person, and the API token they act with (None from the pages)."""
+
+    user: User
+    api_key: APIKey | None = None
+
+    @property
+    def api_key_id(self) -> str | None:
+        return self.api_key.pk if self.api_key else None

@@ -1,0 +1,49 @@
+"""Files: raw bytes in, raw bytes out."""
+
+from urllib.parse import quote
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from chatd.api.parsing import parse_uuid
+from chatd.api.views import ResourceViewSet
+from chatd.chats.files import get_file_for, upload_file
+from chatd.chats.media import ALLOWED_TYPES, MAX_FILE_BYTES
+from chatd.core.errors import bad_request
+
+
+class FileViewSet(ResourceViewSet):
+    """`/chats/files` and `/chats/files/{file}`."""
+
+    def create(self, request: Request) -> Response:
+        raw = request.GET.get("organization", "").strip()
+        if not raw:
+            raise bad_request("Missing organization query parameter.")
+        organization_id = parse_uuid(raw, "Invalid organization ID.")
+        stored = upload_file(
+            self.actor(request),
+            organization_id,
+            content_type=request.headers.get("Content-Type", ""),
+            disposition=request.headers.get("Content-Disposition", ""),
+            body=request._request.read(MAX_FILE_BYTES + 1),
+        )
+        return Response({"id": str(stored.pk)}, status=201)
+
+    def retrieve(self, request: Request, file: str) -> HttpResponse:
+        found = get_file_for(self.actor(request).user, parse_uuid(file, "Invalid file ID."))
+        shown = found.mimetype in ALLOWED_TYPES and found.mimetype != "application/pdf"
+        answer = HttpResponse(bytes(found.data), content_type=found.mimetype)
+        answer["Content-Disposition"] = _disposition(found.name, inline=shown)
+        answer["Cache-Control"] = "private, max-age=31536000, immutable"
+        answer["X-Content-Type-Options"] = "nosniff"
+        # An uploaded file is shown from this origin: nothing in it may run.
+        answer["Content-Security-Policy"] = "default-src 'none'; sandbox"
+        return answer
+
+
+def _disposition(name: str, *, inline: bool) -> str:
+    kind = "inline" if inline else "attachment"
+    if name.isascii() and not set(name) & set('"\\'):
+        return f'{kind}; filename="{name}"'
+    return f"{kind}; filename*=utf-8''{quote(name, safe='')}"
