@@ -9,7 +9,12 @@ from config.env import env
 
 django_application = get_asgi_application()
 
-from chatd.sockets.routing import websocket_application  # noqa: E402 - needs a set-up Django
+# These need a set-up Django.
+from chatd.chats.media import MAX_FILE_BYTES  # noqa: E402
+from chatd.core.bodies import BodyLimit  # noqa: E402
+from chatd.sockets.routing import websocket_application  # noqa: E402
+
+MAX_REQUEST_BYTES = 32 * 1024 * 1024
 
 
 def _with_static_files(application: object) -> ServeStaticASGI:
@@ -21,9 +26,16 @@ def _with_static_files(application: object) -> ServeStaticASGI:
     return server
 
 
+def _body_limit(path: str) -> tuple[int, str]:
+    """Return the most bytes a request may carry, and what is said when it carries more."""
+    if path.rstrip("/").endswith("/chats/files"):
+        return MAX_FILE_BYTES, "File too large."
+    return MAX_REQUEST_BYTES, "Request body too large."
+
+
 application = ProtocolTypeRouter(
     {
-        "http": _with_static_files(django_application),
+        "http": BodyLimit(_with_static_files(django_application), _body_limit),
         "websocket": websocket_application,
     }
 )

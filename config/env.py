@@ -50,6 +50,7 @@ class Environment:
     demo_pace: float
     token_max_days: int
     sharing_disabled: bool
+    older_clients: bool
 
     @property
     def embedded(self) -> bool:
@@ -135,6 +136,7 @@ def read_environment(values: Mapping[str, str]) -> Environment:
         flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.03),
         heal_seconds=read.number("CHATD_HEAL_SECONDS", 3, least=0.1),
         demo_pace=read.number("CHATD_DEMO_PACE", 1),
+        older_clients=read.flag("CHATD_OLDER_CLIENTS", default=False),
         sharing_disabled=read.flag("CHATD_DISABLE_SHARING", default=False),
         token_max_days=read.integer("CHATD_TOKEN_MAX_DAYS", 365, least=1),
     )

@@ -34,9 +34,14 @@ ACL_RIGHTS: dict[str, frozenset[ChatRight]] = {"read": frozenset({ChatRight.READ
 """Rights of an entry in a chat's ACL, by its permission."""
 
 
+READ_PERMISSIONS = ["read"]
+"""What an ACL entry of the role `read` holds; there is no other role."""
+
+
 def acl_role(entry: dict[str, Any] | None) -> str:
     """Return the role of a stored ACL entry; empty for none and for an unknown permission set."""
-    return "read" if entry is not None and entry.get("permissions") == ["read"] else ""
+    known = entry is not None and entry.get("permissions") == READ_PERMISSIONS
+    return "read" if known else ""
 
 
 def membership(user: User, organization_id: UUID) -> OrganizationMember | None:
@@ -46,6 +51,12 @@ def membership(user: User, organization_id: UUID) -> OrganizationMember | None:
         .filter(user=user, organization_id=organization_id, organization__deleted=False)
         .first()
     )
+
+
+def memberships(user: User) -> list[OrganizationMember]:
+    """Return the user's memberships of live organisations, with the organisations."""
+    joined = OrganizationMember.objects.filter(user=user, organization__deleted=False)
+    return list(joined.select_related("organization"))
 
 
 def organization_chat_rights(

@@ -1,9 +1,9 @@
 """Chats: create, list, get, change, interrupt."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -30,7 +30,9 @@ from chatd.chats.selectors import (
     get_own_chat_for,
     list_chats_for,
     list_children_for,
+    list_queue,
     newest_by_workspace,
+    visible_messages,
 )
 from chatd.chats.wire import (
     chat_body,
@@ -38,10 +40,15 @@ from chatd.chats.wire import (
     empty_diff_status,
     file_body,
     known_diff_status,
+    message_body,
+    queued_body,
 )
 from chatd.core.errors import bad_request
+from config.env import env
 
 MAX_WORKSPACES = 25
+
+Int32 = Annotated[int, Meta(ge=-MAX_INT32 - 1, le=MAX_INT32)]
 
 
 class CreateChatRequest(Struct, kw_only=True):
@@ -84,7 +91,7 @@ class UpdateChatRequest(Struct, kw_only=True):
     title: str | None = None
     archived: bool | None = None
     workspace_id: UUID | None = None
-    pin_order: int | None = None
+    pin_order: Int32 | None = None
     labels: dict[str, str] | None = None
     plan_mode: str | None = None
 
@@ -128,14 +135,13 @@ class ChatViewSet(ResourceViewSet):
         found = get_chat_for(user, path_uuid(chat))
         children = list_children_for(user, [found])[found.pk]
         known = known_diff_status(found)
-        return Response(
-            chat_body(
-                found,
-                diff_status=diff_status_body(known) if known else None,
-                files=[file_body(file) for file in list_files(found.pk)],
-                children=[_child_body(child) for child in children],
-            )
+        body = chat_body(
+            found,
+            diff_status=diff_status_body(known) if known else None,
+            files=[file_body(file) for file in list_files(found.pk)],
+            children=[_child_body(child) for child in children],
         )
+        return Response(body | _older_shape(found, body) if env.older_clients else body)
 
     def partial_update(self, request: Request, chat: str) -> Response:
         update_chat(
@@ -163,6 +169,16 @@ class ChatViewSet(ResourceViewSet):
 
     def interrupt(self, request: Request, chat: str) -> Response:
         return Response(chat_body(interrupt_chat(self.actor(request), path_uuid(chat))))
+
+
+def _older_shape(chat: Chat, body: dict[str, Any]) -> dict[str, Any]:
+    """Return what older clients read beside a chat: itself, its messages and its queue."""
+    messages = visible_messages(chat.pk).order_by("id")
+    return {
+        "chat": body,
+        "messages": [message_body(message) for message in messages],
+        "queued_messages": [queued_body(queued) for queued in list_queue(chat.pk)],
+    }
 
 
 def _workspace_id(raw: str) -> UUID:

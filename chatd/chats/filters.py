@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.db.models.fields.json import KeyTransform
+from django.db.models import Exists, Func, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models.lookups import Exact
 
 from chatd.chats.models import Chat, ChatDiffStatus
 from chatd.core.errors import Validation, bad_request
@@ -122,7 +122,7 @@ def _parse_query(query: str) -> ChatFilter:
 def _terms(query: str, wrong: list[Validation]) -> list[tuple[str, str]]:
     """Split into key and value; what is neither is collected in `wrong`."""
     terms, bare = [], []
-    for element in _split(query, " "):
+    for element in filter(None, _split(query, " ")):
         parts = _split(element, ":")
         if element.startswith(":") or element.endswith(":"):
             wrong.append(
@@ -142,7 +142,7 @@ def _terms(query: str, wrong: list[Validation]) -> list[tuple[str, str]]:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Split at a separator outside double quotes; empty pieces are dropped."""
+    """Split at a separator outside double quotes."""
     pieces, quoted = [""], False
     for character in text:
         if character == '"':
@@ -151,7 +151,7 @@ def _split(text: str, separator: str) -> list[str]:
             pieces.append("")
         else:
             pieces[-1] += character
-    return [piece for piece in pieces if piece]
+    return pieces
 
 
 def _parse_labels(labels: Sequence[str]) -> dict[str, str]:
@@ -180,12 +180,15 @@ def apply_filter(chats: QuerySet[Chat], wanted: ChatFilter) -> QuerySet[Chat]:
 
 
 def _with_labels(chats: QuerySet[Chat], labels: Mapping[str, str]) -> QuerySet[Chat]:
-    stored = {escape_nul(key): escape_nul(value) for key, value in labels.items()}
     if connection.vendor == "postgresql":
-        return chats.filter(labels__contains=stored)  # the GIN index answers this
-    for number, (key, value) in enumerate(stored.items()):
-        name = f"label_{number}"
-        chats = chats.alias(**{name: KeyTransform(key, "labels")}).filter(**{name: value})
+        return chats.filter(labels__contains=dict(labels))  # the GIN index answers this
+    if any('"' in key or "\x00" in key for key in labels):
+        return chats.none()  # no key of a label has one
+    for key, value in labels.items():
+        # Django takes a key of digits for the index of a list, so the path is written here.
+        path = Value(f'$."{key}"')
+        label = Func("labels", path, function="JSON_EXTRACT", output_field=TextField())
+        chats = chats.filter(Exact(label, escape_nul(value)))
     return chats
 
 

@@ -23,7 +23,7 @@ def check_pin(chat: Chat, position: int) -> None:
 
 def lock_pins(owner_id: UUID) -> None:
     """Make every other change of this owner's pins wait for this transaction."""
-    User.objects.select_for_update().filter(pk=owner_id).values_list("pk").first()
+    User.objects.select_for_update(no_key=True).filter(pk=owner_id).values_list("pk").first()
 
 
 def lock_pins_of(chat_id: UUID) -> None:

@@ -113,13 +113,12 @@ def _set_archived(chat_id: UUID, partials: Mapping[UUID, Partial], *, archived: 
 def _pin(before: Chat, wanted: ChatChanges) -> None:
     """Pin by the state at the start of the request; a chat archived in it is not pinned again."""
     position = wanted.pin_order or 0
-    if wanted.archived and before.pin_order:
-        return
-    if wanted.archived and position > 0:
+    if position > 0 and wanted.archived:
+        if before.pin_order:
+            return
         raise bad_request("Cannot pin an archived chat.")
-    check_pin(before, wanted.pin_order or 0)
-    if not before.archived or position == 0:
-        set_pin(before, position)
+    check_pin(before, position)
+    set_pin(before, position)
 
 
 def _bind_workspace(chat_id: UUID, workspace_id: UUID) -> None:

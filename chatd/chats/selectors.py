@@ -14,9 +14,11 @@ from django.db.models.functions import Coalesce
 from chatd.accounts.models import User
 from chatd.accounts.policy import (
     ACL_RIGHTS,
+    READ_PERMISSIONS,
     ChatRight,
     acl_role,
     membership,
+    memberships,
     organization_chat_rights,
 )
 from chatd.accounts.selectors import group_ids_of
@@ -53,9 +55,8 @@ def _shared_rights(user: User, chat: Chat) -> frozenset[ChatRight]:
     if root is None:
         return frozenset()
     entries = [root.user_acl.get(str(user.pk))]
-    if root.group_acl:
-        mine = group_ids_of(user)
-        entries += [entry for key, entry in root.group_acl.items() if UUID(key) in mine]
+    if root.group_acl and membership(user, chat.organization_id):
+        entries += [root.group_acl.get(str(group_id)) for group_id in group_ids_of(user)]
     rights: frozenset[ChatRight] = frozenset()
     for entry in entries:
         if acl_role(entry):
@@ -109,7 +110,7 @@ def list_chats_for(
     """
     readable = [
         member.organization_id
-        for member in user.memberships.select_related("organization")
+        for member in memberships(user)
         if ChatRight.READ in organization_chat_rights(user, member, own=True)
     ]
     chats = Chat.objects.filter(owner=user, parent_chat__isnull=True)
@@ -140,9 +141,9 @@ def _after(cursor: Chat) -> Q:
 
 def readable_chats(user: User) -> QuerySet[Chat]:
     """Return the chats a user may read: by role, as owner, or shared by the ACL of the root."""
-    members = list(user.memberships.select_related("organization"))
     if user.is_owner:
         return Chat.objects.all()
+    members = memberships(user)
     own = [
         member.organization_id
         for member in members
@@ -155,11 +156,12 @@ def readable_chats(user: User) -> QuerySet[Chat]:
     ]
     allowed = Q(owner=user, organization_id__in=own) | Q(organization_id__in=everybody)
     if not env.sharing_disabled:
-        groups = [str(group_id) for group_id in group_ids_of(user)]
+        joined = Q(organization_id__in=[member.organization_id for member in members])
         for root in ("", "root_chat__"):
-            allowed |= Q(**{f"{root}user_acl__has_key": str(user.pk)})
-            if groups:
-                allowed |= Q(**{f"{root}group_acl__has_any_keys": groups})
+            allowed |= Q(**{f"{root}user_acl__{user.pk}__permissions": READ_PERMISSIONS})
+            for group_id in group_ids_of(user):
+                grant = Q(**{f"{root}group_acl__{group_id}__permissions": READ_PERMISSIONS})
+                allowed |= joined & grant
     return Chat.objects.filter(allowed)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from chatd.accounts.actor import Actor
 from chatd.accounts.models import Group, User
-from chatd.accounts.policy import ChatRight, acl_role
+from chatd.accounts.policy import READ_PERMISSIONS, ChatRight, acl_role
 from chatd.accounts.selectors import live_groups, live_users, member_counts
 from chatd.chats.models import Chat
 from chatd.chats.selectors import chat_rights, get_chat_for
@@ -17,7 +18,7 @@ from chatd.core.errors import Validation, bad_request, forbidden
 from config.env import env
 
 _ROLES = ("", "read")
-_READ = {"permissions": ["read"]}
+_READ = {"permissions": READ_PERMISSIONS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,19 +42,11 @@ def get_acl(actor: Actor, chat_id: UUID) -> Acl:
     """Return the ACL of a root chat the actor may read. Raises ChatdError 400, 403, 404."""
     chat = get_chat_for(actor.user, chat_id)
     _check_shareable(chat)
-    users = live_users(_ids(chat.user_acl))
-    groups = live_groups(_ids(chat.group_acl))
+    user_roles, group_roles = _roles(chat.user_acl), _roles(chat.group_acl)
+    users, groups = live_users(user_roles), live_groups(group_roles)
     return Acl(
-        users=[
-            (users[user_id], acl_role(chat.user_acl[str(user_id)]))
-            for user_id in _ids(chat.user_acl)
-            if user_id in users
-        ],
-        groups=[
-            (groups[group_id], acl_role(chat.group_acl[str(group_id)]))
-            for group_id in _ids(chat.group_acl)
-            if group_id in groups
-        ],
+        users=[(users[key], role) for key, role in user_roles.items() if key in users],
+        groups=[(groups[key], role) for key, role in group_roles.items() if key in groups],
         member_counts=member_counts(groups.values()),
     )
 
@@ -65,7 +58,7 @@ def update_acl(actor: Actor, chat_id: UUID, request: Callable[[], AclChanges]) -
     if ChatRight.SHARE not in chat_rights(actor.user, chat):
         raise forbidden(detail="You may not share this chat.")
     wanted = request()
-    if str(actor.user.pk) in {key.strip().lower() for key in wanted.user_roles}:
+    if actor.user.pk in {_parsed(raw) for raw in wanted.user_roles}:
         raise bad_request("Cannot change your own chat sharing role.")
     wrong: list[Validation] = []
     groups = _checked(wanted.group_roles, "group", lambda ids: set(live_groups(ids)), wrong)
@@ -101,10 +94,11 @@ def _checked(
     for raw, role in roles.items():
         if role not in _ROLES:
             wrong.append(Validation(field_name, f'role "{role}" is not a valid chat role'))
-        try:
-            parsed[UUID(raw)] = role
-        except ValueError:
+        key = _parsed(raw)
+        if key is None:
             wrong.append(Validation(field_name, f"{raw} is not a valid UUID."))
+        else:
+            parsed[key] = role
     known = existing(list(parsed))
     for key, role in parsed.items():
         if role and key not in known:
@@ -121,5 +115,13 @@ def _merged(stored: Mapping[str, object], roles: Mapping[UUID, str]) -> dict[str
     return merged
 
 
-def _ids(acl: Mapping[str, object]) -> list[UUID]:
-    return [UUID(key) for key in acl]
+def _roles(acl: Mapping[str, Any]) -> dict[UUID, str]:
+    """Return the role of each stored entry; keys that are no ids are left out."""
+    return {key: acl_role(entry) for raw, entry in acl.items() if (key := _parsed(raw))}
+
+
+def _parsed(raw: str) -> UUID | None:
+    try:
+        return UUID(raw)
+    except ValueError:
+        return None

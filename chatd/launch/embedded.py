@@ -46,8 +46,10 @@ class BackgroundWorker:
         """Give running turns back, then end worker and beat."""
         stop_process_runtime()
         worker_state.should_stop = 0  # type: ignore[assignment]
-        self._beat.stop()
+        # Not `self._beat.stop()`: it waits for ever for a beat that could not write its schedule.
+        self._beat.service.stop()
         self._thread.join(_JOIN_SECONDS)
+        self._beat.join(_JOIN_SECONDS)
 
 
 def serve_embedded(env: Environment, *, host: str, port: int, announce: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from chatd.api.rendering import encode_json
+from config.env import env
 
 MAX_FRAME_EVENTS = 256
 MAX_FRAME_BYTES = 1024 * 1024
@@ -55,7 +56,10 @@ class EventEncoder:
 
 
 def frames(events: Iterable[bytes]) -> Iterator[str]:
-    """Return frames for events, in order, split by count and by size."""
+    """Return frames for events, in order, split by count and by size.
+
+    Older clients (CHATD_OLDER_CLIENTS) get each array inside an object `{type, data}`.
+    """
     batch: list[bytes] = []
     size = 0
     for event in events:
@@ -69,4 +73,7 @@ def frames(events: Iterable[bytes]) -> Iterator[str]:
 
 
 def _frame(batch: list[bytes]) -> str:
-    return (b"[" + b",".join(batch) + b"]\n").decode()
+    array = b"[" + b",".join(batch) + b"]"
+    if env.older_clients:
+        array = b'{"type":"data","data":' + array + b"}"
+    return (array + b"\n").decode()

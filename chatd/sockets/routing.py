@@ -8,6 +8,7 @@ from django.urls import re_path
 from chatd.api.rendering import ContractJSONRenderer
 from chatd.sockets.stream import StreamConsumer
 from chatd.sockets.watch import WatchConsumer
+from chatd.sockets.workspace import WorkspaceConsumer
 
 
 async def _not_found(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -23,6 +24,10 @@ websocket_application = URLRouter(
     [
         re_path(r"^api/experimental/chats/watch/?$", WatchConsumer.as_asgi()),
         re_path(r"^api/experimental/chats/(?P<chat>[^/]+)/stream/?$", StreamConsumer.as_asgi()),
+        re_path(
+            r"^api/experimental/chats/(?P<chat>[^/]+)/stream/(?P<kind>git|desktop)/?$",
+            WorkspaceConsumer.as_asgi(),
+        ),
         re_path(r"", _not_found),  # type: ignore[arg-type]
     ]
 )
