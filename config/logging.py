@@ -42,7 +42,10 @@ def configure_logging(env: Environment) -> None:
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=False)
+        # Tracebacks with local variables would print keys and headers.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        )
     logging.config.dictConfig(_dict_config(env, shared, renderer))
     structlog.configure(
         processors=[

@@ -31,7 +31,13 @@ class Partial:
 
 def partial_from_log(episode: Episode, entries: Iterable[PartEntry]) -> Partial:
     """Return the partial answer of `episode` from its log entries, in order."""
-    return Partial(episode, tuple(decode_part(raw) for entry in entries for raw in entry.parts))
+    parts: list[StreamedPart] = []
+    last = 0
+    for entry in entries:
+        if entry.seq > last:  # an append that was tried again may stand there twice
+            parts += [decode_part(raw) for raw in entry.parts]
+            last = entry.seq
+    return Partial(episode, tuple(parts))
 
 
 def read_partial(chat: Chat) -> Partial | None:

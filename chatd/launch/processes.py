@@ -6,6 +6,7 @@ all; should the supervisor itself be killed, the kernel ends them.
 
 import ctypes
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -50,24 +51,40 @@ def commands(env: Environment, *, host: str, port: int) -> list[tuple[str, list[
     ]
 
 
+def listens(host: str, port: int) -> bool:
+    """Return whether something accepts connections there."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    try:
+        with socket.create_connection((reachable, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
 class Supervisor:
     """Keeps children running until a signal comes."""
 
-    def __init__(self, roles: Sequence[tuple[str, list[str]]]) -> None:
+    def __init__(
+        self, roles: Sequence[tuple[str, list[str]]], *, is_ready: Callable[[], bool]
+    ) -> None:
         self._children = [_Child(name, command) for name, command in roles]
+        self._is_ready = is_ready
         self._stopping = False
 
     def run(self, announce: Callable[[], None]) -> None:
-        """Start everything, watch it, and return when a signal has ended it."""
+        """Start everything, watch it, announce when it is ready, return when a signal ended it."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         try:
             for child in self._children:
                 self._start(child)
-            announce()
+            announced = False
             while not self._stopping:
                 for child in self._children:
                     self._watch(child)
+                if not announced and self._is_ready():
+                    announced = True
+                    announce()
                 time.sleep(_POLL_SECONDS)
         finally:
             self._stop_all()

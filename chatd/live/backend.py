@@ -29,10 +29,13 @@ class LiveBackend(Protocol):
     def publish(self, notices: Sequence[Notice]) -> None:
         """Ring doorbells, in order. Called after a commit, from any thread."""
 
-    async def append(self, chat_id: UUID, entry: PartEntry) -> None:
-        """Append an entry to its episode's log and send it to the chat's group."""
+    async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
+        """Append an entry to its episode's log and send it to the chat's group.
 
-    async def fold(self, chat_id: UUID, entry: PartEntry) -> None:
+        Returns False when that failed; the entry may have been appended, even twice.
+        """
+
+    async def fold(self, chat_id: UUID, entry: PartEntry) -> bool:
         """Replace the log of an episode by one entry that stands for all of it."""
 
     async def read(self, chat_id: UUID, episode: Episode) -> list[PartEntry]:

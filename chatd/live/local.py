@@ -144,15 +144,17 @@ class LocalBackend:
                 case ConfigNotice():
                     pass  # caches of one process are dropped by the writer itself
 
-    async def append(self, chat_id: UUID, entry: PartEntry) -> None:
+    async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
         with self._lock:
             self._purge()
             self._log(chat_id, entry.episode).entries.append(entry)
         self._ring(chat_group(chat_id), "live.parts", encode(entry))
+        return True
 
-    async def fold(self, chat_id: UUID, entry: PartEntry) -> None:
+    async def fold(self, chat_id: UUID, entry: PartEntry) -> bool:
         with self._lock:
             self._log(chat_id, entry.episode).entries[:] = [entry]
+        return True
 
     def _log(self, chat_id: UUID, episode: Episode) -> _Log:
         """Return the log that is written to now, and is kept longer for it."""

@@ -15,6 +15,8 @@ import redis
 import redis.asyncio
 import structlog
 from channels.layers import get_channel_layer
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from chatd.live.backend import PART_LOG_SECONDS, RETIRED_SECONDS, PartLogUnavailableError
@@ -102,27 +104,29 @@ class RedisBackend:
 
     # part log
 
-    async def append(self, chat_id: UUID, entry: PartEntry) -> None:
+    async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
         payload, key = encode(entry), _stream_key(chat_id, entry.episode)
         pipeline = self._client().pipeline(transaction=False)
         pipeline.xadd(key, {_FIELD: payload})
         pipeline.expire(key, PART_LOG_SECONDS)  # each time: any append may be the one that counts
         self._ring(pipeline, chat_group(chat_id), "live.parts", payload)
-        await self._execute(pipeline, "part entry lost")
+        return await self._execute(pipeline, "part entry lost")
 
-    async def fold(self, chat_id: UUID, entry: PartEntry) -> None:
+    async def fold(self, chat_id: UUID, entry: PartEntry) -> bool:
         key = _stream_key(chat_id, entry.episode)
         pipeline = self._client().pipeline(transaction=True)
         pipeline.delete(key)
         pipeline.xadd(key, {_FIELD: encode(entry)})
         pipeline.expire(key, PART_LOG_SECONDS)
-        await self._execute(pipeline, "part log not folded")
+        return await self._execute(pipeline, "part log not folded")
 
-    async def _execute(self, pipeline: Any, failure: str) -> None:
+    async def _execute(self, pipeline: Any, failure: str) -> bool:
         try:
             await pipeline.execute()
         except RedisError as error:
             log.warning(failure, error=str(error))
+            return False
+        return True
 
     async def read(self, chat_id: UUID, episode: Episode) -> list[PartEntry]:
         try:
@@ -185,7 +189,14 @@ class RedisBackend:
         loop = asyncio.get_running_loop()
         client = self._by_loop.get(loop)
         if client is None:
-            pool = redis.asyncio.BlockingConnectionPool.from_url(self._url, **_OPTIONS)
+            # Unlike the blocking client, this one does not by itself replace connections that a
+            # restarted server has closed.
+            pool = redis.asyncio.BlockingConnectionPool.from_url(
+                self._url,
+                **_OPTIONS,
+                retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 5),
+                retry_on_error=[redis.ConnectionError],
+            )
             client = self._by_loop[loop] = redis.asyncio.Redis(connection_pool=pool)
         return client
 

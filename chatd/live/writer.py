@@ -2,6 +2,7 @@
 
 The first delta goes out at once; after that at most one flush per window, carrying whatever came
 meanwhile in one entry, adjacent deltas of one kind joined. `flush()` sends the rest at once.
+When an append fails, the log is written anew as soon as that works, so that it has no hole.
 """
 
 import asyncio
@@ -78,6 +79,7 @@ class PartWriter:
         self._new_entries = 0
         self._new_bytes = 0
         self._folded_bytes = 0
+        self._has_hole = False
         self._quiet_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -145,18 +147,19 @@ class PartWriter:
         entry = self._entry(parts)
         self._new_entries += 1
         self._new_bytes += _size(entry)
-        await self._backend.append(self._chat_id, entry)
+        had_hole, self._has_hole = self._has_hole, True
+        appended = await self._backend.append(self._chat_id, entry)
+        self._has_hole = had_hole or not appended
         # Folding rewrites everything, so the text must have doubled before it is done again.
-        if self._new_entries >= MAX_ENTRIES or self._new_bytes >= max(
-            MAX_BYTES, self._folded_bytes
-        ):
+        full = self._new_bytes >= max(MAX_BYTES, self._folded_bytes)
+        if full or self._new_entries >= MAX_ENTRIES or self._has_hole:
             await self._fold()
 
     async def _fold(self) -> None:
         self._all = fold_parts(self._all)
         folded = self._entry(self._all, folded=True)
         self._new_entries, self._new_bytes, self._folded_bytes = 0, 0, _size(folded)
-        await self._backend.fold(self._chat_id, folded)
+        self._has_hole = not await self._backend.fold(self._chat_id, folded)
 
     def _entry(self, parts: list[Streamed], *, folded: bool = False) -> PartEntry:
         encoded = [msgspec.Raw(encode({"role": role, "part": part})) for role, part in parts]

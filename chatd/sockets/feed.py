@@ -19,7 +19,7 @@ from chatd.chats.selectors import (
     visible_messages,
 )
 from chatd.chats.wire import client_call_bodies, error_body, message_body, queued_body
-from chatd.core.clock import rfc3339
+from chatd.core.clock import now, rfc3339
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import LiveBackend
 from chatd.live.messages import Episode, Notification, PartEntry
@@ -174,7 +174,7 @@ class StreamFeed:
             return None
         if chat.retry and chat.retry_version > chat.history_version:
             return dict(chat.retry)
-        return _restarted(chat) if self._last_seq else None
+        return _restarted(chat.attempt) if self._last_seq else None
 
     def _changes(self, read: _Read, shown: _Shown) -> list[bytes]:
         chat, encode = read.chat, self._encode
@@ -205,8 +205,8 @@ class StreamFeed:
     async def _logged_parts(self) -> list[bytes]:
         """Return parts of the running episode that were not shown yet.
 
-        A folded entry cannot be split: after the first part was shown it is skipped, and the
-        stored message will stand for what was missed.
+        A folded entry cannot be split: when some of it was shown, the client is told to drop
+        that and gets all of it.
         """
         if self._shown.status != Status.RUNNING:
             return []
@@ -214,8 +214,9 @@ class StreamFeed:
         for entry in await self._backend.read(self.chat_id, self._shown.episode):
             if entry.seq <= self._last_seq:
                 continue
-            if not (entry.folded and self._last_seq):
-                events += [self._encode.part(raw) for raw in entry.parts]
+            if entry.folded and self._last_seq:
+                events.append(self._encode.retry(_restarted(entry.episode.attempt)))
+            events += [self._encode.part(raw) for raw in entry.parts]
             self._last_seq = entry.seq
         return events
 
@@ -233,14 +234,14 @@ class StreamFeed:
         self._shown = _Shown(version, queue_version, status, episode)
 
 
-def _restarted(chat: Chat) -> dict[str, Any]:
-    """Return a retry payload that has clients drop the parts of a lost attempt."""
+def _restarted(attempt: int) -> dict[str, Any]:
+    """Return a retry payload that has clients drop the parts they show and take them anew."""
     return {
-        "attempt": max(chat.attempt, 1),
+        "attempt": max(attempt, 1),
         "delay_ms": 0,
-        "error": "The turn was started again.",
+        "error": "The answer is sent again.",
         "kind": "generic",
-        "retrying_at": rfc3339(chat.updated_at),
+        "retrying_at": rfc3339(now()),
     }
 
 

@@ -157,13 +157,13 @@ class Runtime:
                 self._stop_turn(runner_id, StopCause.LEASE_LOST)
 
     async def _every(self, seconds: float, work: Any) -> None:
-        """Do `work` again and again; a failure is logged and the next round tries anew."""
+        """Do `work` at once and again and again; a failure is logged and the next round tries."""
         while True:
-            await asyncio.sleep(seconds)
             try:
                 await work()
             except Exception:
                 log.exception("periodic work failed", work=getattr(work, "__name__", "sweep"))
+            await asyncio.sleep(seconds)
 
 
 _runtime: Runtime | None = None

@@ -1,5 +1,6 @@
 """Celery tasks and the life of a worker process."""
 
+import threading
 from typing import Any
 from uuid import UUID
 
@@ -33,4 +34,5 @@ def _start(**_: Any) -> None:
 
 @worker_shutting_down.connect(dispatch_uid="chatd-worker-stop")
 def _stop(**_: Any) -> None:
-    stop_process_runtime()
+    """Stop on a thread: this runs inside a signal handler, which must not wait for anything."""
+    threading.Thread(target=stop_process_runtime, name="chatd-stop").start()

@@ -43,9 +43,9 @@ class Recorder(LocalBackend):
     def publish(self, notices: Sequence[Notice]) -> None:
         self.notices += notices
 
-    async def append(self, chat_id: UUID, entry: PartEntry) -> None:
-        await super().append(chat_id, entry)
+    async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
         self.entries.append((chat_id, entry))
+        return await super().append(chat_id, entry)
 
     def clear(self) -> None:
         self.notices.clear()

@@ -11,7 +11,7 @@ from tests.support.product import embedded
 RUNS_ON = "embedded"
 pytestmark = pytest.mark.slow
 
-KEY = "sk-plain-text-canary-7f3a9c51e2"
+KEY = "plain-text-canary-7f3a9c51e2"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.support.product import Product, embedded
 RUNS_ON = "embedded"
 pytestmark = pytest.mark.slow
 
-KEY = "sk-secret-of-the-fault-tests-0123456789"
+KEY = "secret-of-the-fault-tests-0123456789"
 NAME = "Faulty"
 
 _DISABLE = """

@@ -356,10 +356,6 @@ def test_a_redis_that_is_away_in_the_middle_of_an_answer(redis_process, clients,
     )
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the asyncio client of the part log does not retry on a connection that has gone stale",
-)
 def test_words_after_a_restart_of_redis_are_streamed(redis_process, clients, workers, gate):
     """Connections from before the restart must not swallow what is written to them first."""
     prompt, held = gate("early ")

@@ -33,22 +33,28 @@ class Log(LocalBackend):
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def append(self, chat_id: UUID, entry: PartEntry) -> None:
+    async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
         assert chat_id == CHAT
         await self.gate.wait()
         if self.failures:
             self.failures -= 1
             raise OSError("the line is dead")
         self.appended.append(entry)
+        return True
 
-    async def fold(self, chat_id: UUID, entry: PartEntry) -> None:
+    async def fold(self, chat_id: UUID, entry: PartEntry) -> bool:
         self.folded.append(entry)
+        return True
 
     async def retire(self, chat_id: UUID, episode: Episode) -> None:
         self.retired.append(episode)
 
     def texts(self) -> list[list[str]]:
-        return [[json.loads(bytes(raw))["part"]["text"] for raw in e.parts] for e in self.appended]
+        return [texts_of(entry) for entry in self.appended]
+
+
+def texts_of(entry: PartEntry) -> list[str]:
+    return [json.loads(bytes(raw))["part"]["text"] for raw in entry.parts]
 
 
 @pytest.fixture
@@ -177,6 +183,19 @@ async def test_a_log_that_fails_loses_neither_later_parts_nor_the_turn(log: Log)
     await parts.flush()
     assert log.texts() == [["b"]]
     assert [entry.seq for entry in log.appended] == [2], "the gap tells that something is missing"
+
+
+async def test_after_a_failed_append_the_log_is_written_anew_with_everything(log: Log) -> None:
+    parts = writer(log)
+    log.failures = 1
+    parts.add("assistant", text("lost "))
+    await parts.flush()
+    parts.add("assistant", text("b"))
+    await parts.flush()
+    parts.add("assistant", text("c"))
+    await parts.flush()
+    assert [texts_of(entry) for entry in log.folded] == [["lost b"]], "once, and whole"
+    assert log.folded[0].seq == 2
 
 
 async def test_what_waits_behind_a_failed_flush_is_sent_by_the_same_call(log: Log) -> None:

@@ -222,13 +222,15 @@ def test_a_folded_entry_stands_for_all_before_it(chats, rung):
     assert said(feed.parts(entry(episode, 4, "d"))) == "d"
 
 
-def test_a_folded_entry_is_skipped_once_a_part_was_shown(chats, rung):
+def test_a_folded_entry_is_sent_whole_after_telling_the_client_to_drop_what_it_shows(chats, rung):
     chat = chats.running()
     feed, episode = follow(chat), episode_of(chat)
     assert said(feed.parts(entry(episode, 1, "a"))) == "a"
     asyncio.run(live_backend().fold(chat.pk, entry(episode, 3, "abc", folded=True)))
     log(chat, entry(episode, 4, "d"))
-    assert said(feed.parts(entry(episode, 4, "d"))) == "d"
+    events = feed.parts(entry(episode, 4, "d"))
+    assert kinds(events)[0] == "retry"
+    assert said(events) == "abcd"
     assert said(feed.parts(entry(episode, 5, "e"))) == "e"
 
 

@@ -327,7 +327,7 @@ class Product:
             {
                 "kind": "openai-compat",
                 "name": f"fake-{uuid4().hex[:8]}",
-                "key": "sk-e2e-fake-provider-key",
+                "key": "e2e-fake-provider-key",
                 "model": "fake-model",
                 "options": {},
                 "is_default": False,

@@ -21,7 +21,7 @@ from chatd.launch.first_start import (
     migrate,
 )
 from chatd.launch.lock import DataDirectoryInUseError, data_directory_lock
-from chatd.launch.processes import Supervisor, commands
+from chatd.launch.processes import Supervisor, commands, listens
 from config.env import env
 
 
@@ -61,7 +61,8 @@ class Command(BaseCommand):
         if env.embedded:
             serve_embedded(env, host=host, port=port, announce=announce)
         else:
-            Supervisor(commands(env, host=host, port=port)).run(announce)
+            roles = commands(env, host=host, port=port)
+            Supervisor(roles, is_ready=lambda: listens(host, port)).run(announce)
 
     def _announce(self, host: str, port: int, administrator: Administrator | None) -> None:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
