@@ -173,10 +173,17 @@ def apply_filter(chats: QuerySet[Chat], wanted: ChatFilter) -> QuerySet[Chat]:
     if wanted.has_unread is not None:
         chats = chats.filter(Q(unread=wanted.has_unread))
     if wanted.title:
-        chats = chats.filter(title__icontains=wanted.title)
+        chats = chats.filter(_contains("title", wanted.title))
     if wanted.labels:
         chats = _with_labels(chats, wanted.labels)
     return _by_pull_request(chats, wanted)
+
+
+def _contains(column: str, text: str) -> Q:
+    """Match a part of a column, whatever the letter case."""
+    if connection.vendor == "sqlite":  # its LIKE knows the case of ASCII letters alone
+        return Q(**{f"{column}__iregex": re.escape(text)})
+    return Q(**{f"{column}__icontains": text})
 
 
 def _with_labels(chats: QuerySet[Chat], labels: Mapping[str, str]) -> QuerySet[Chat]:
@@ -199,9 +206,9 @@ def _by_pull_request(chats: QuerySet[Chat], wanted: ChatFilter) -> QuerySet[Chat
     if wanted.pr is not None:
         own &= Q(pr_number=wanted.pr)
     if wanted.repo:
-        own &= Q(git_remote_origin__icontains=wanted.repo) | Q(url__icontains=wanted.repo)
+        own &= _contains("git_remote_origin", wanted.repo) | _contains("url", wanted.repo)
     if wanted.pr_title:
-        own &= Q(pull_request_title__icontains=wanted.pr_title)
+        own &= _contains("pull_request_title", wanted.pr_title)
     if own:
         chats = chats.filter(Exists(ChatDiffStatus.objects.filter(own, chat_id=OuterRef("pk"))))
     if wanted.diff_url:

@@ -40,10 +40,13 @@ _SIGNATURES = (
     (b"%PDF-", "application/pdf"),
 )
 
+# What may stand before a root element; each form is scanned once, however long it is.
 _XML_PROLOGUE = re.compile(
-    r"^\ufeff?(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)*", re.DOTALL | re.I
+    r"\ufeff?(?:\s++|<\?.*?\?>|<!--.*?-->"
+    r"|<!DOCTYPE(?!\s+(?:[\w.-]+:)?svg\b)[^>\[]*+(?:\[.*?\]\s*+)?>)*+",
+    re.DOTALL | re.IGNORECASE,
 )
-_SVG_ROOT = re.compile(r"<(?:[\w.-]+:)?svg[\s/>]", re.IGNORECASE)
+_SVG_ROOT = re.compile(r"<(?:!DOCTYPE\s+)?(?:[\w.-]+:)?svg(?:[\s/>\[]|$)", re.IGNORECASE)
 _XML_ROOT = re.compile(r"^\ufeff?\s*<\?xml", re.IGNORECASE)
 
 
@@ -65,14 +68,21 @@ def too_large() -> ChatdError:
 
 def file_name(disposition: str) -> str:
     """Return the clean name of a Content-Disposition header. Raises ChatdError 400 without one."""
-    message = Message()
-    message["Content-Disposition"] = disposition
-    name = clean_name(message.get_filename("") if disposition else "")
+    name = clean_name(_given_name(disposition))
     if not name:
         raise bad_request(
             "Filename is required.", detail="Provide a filename in the Content-Disposition header."
         )
     return name
+
+
+def _given_name(disposition: str) -> str:
+    message = Message()
+    try:
+        message["Content-Disposition"] = disposition
+        return message.get_filename("") if disposition else ""
+    except (ValueError, TypeError):  # the parser of the library stumbles over a broken header
+        return ""
 
 
 def clean_name(raw: str) -> str:
@@ -126,9 +136,8 @@ def _as_text(body: bytes) -> str | None:
 
 
 def _is_svg(text: str) -> bool:
-    head = text[: 64 * 1024]
-    prologue = _XML_PROLOGUE.match(head)
-    return bool(_SVG_ROOT.match(head, prologue.end() if prologue else 0))
+    prologue = _XML_PROLOGUE.match(text)
+    return bool(_SVG_ROOT.match(text, prologue.end() if prologue else 0))
 
 
 def _refined(name: str, text: str) -> str:
@@ -144,10 +153,15 @@ def _refined(name: str, text: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
+        json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _refuse_constant(name: str) -> None:
+    """JSON knows no NaN and no infinity, though Python reads them."""
+    raise ValueError(name)
 
 
 def _unsupported() -> ChatdError:

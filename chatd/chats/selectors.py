@@ -157,9 +157,10 @@ def readable_chats(user: User) -> QuerySet[Chat]:
     allowed = Q(owner=user, organization_id__in=own) | Q(organization_id__in=everybody)
     if not env.sharing_disabled:
         joined = Q(organization_id__in=[member.organization_id for member in members])
+        groups = group_ids_of(user)
         for root in ("", "root_chat__"):
             allowed |= Q(**{f"{root}user_acl__{user.pk}__permissions": READ_PERMISSIONS})
-            for group_id in group_ids_of(user):
+            for group_id in groups:
                 grant = Q(**{f"{root}group_acl__{group_id}__permissions": READ_PERMISSIONS})
                 allowed |= joined & grant
     return Chat.objects.filter(allowed)

@@ -121,7 +121,9 @@ def _roles(acl: Mapping[str, Any]) -> dict[UUID, str]:
 
 
 def _parsed(raw: str) -> UUID | None:
+    """Return the id that `raw` is the canonical text of, in any letter case."""
     try:
-        return UUID(raw)
+        found = UUID(raw)
     except ValueError:
         return None
+    return found if str(found) == raw.lower() else None

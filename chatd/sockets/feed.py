@@ -66,6 +66,12 @@ class StreamFeed:
         """The newest snapshot version that was shown."""
         return self._shown.snapshot_version
 
+    @property
+    def progress(self) -> tuple[Episode, int] | None:
+        """How far the running step was shown; None when nothing runs."""
+        running = self._shown.status == Status.RUNNING
+        return (self._shown.episode, self._last_seq) if running else None
+
     async def snapshot(self) -> AsyncIterator[list[bytes]]:
         """Yield batches of events: status, retry, parts, messages, queue. Once, at the start."""
         read = await in_database_thread(_read, self.chat_id, self._after_id, 0, None)

@@ -1,7 +1,8 @@
 """The open sockets of this process: for closing them at shutdown and for healing.
 
 Healing: every few seconds one query compares the versions of all followed chats. A feed that was
-behind in two rounds has lost a doorbell and is told to resynchronise.
+behind in two rounds has lost a doorbell and is told to resynchronise. So is one whose running step
+showed nothing new since the last round: the entries may be in the log, unheard.
 """
 
 import asyncio
@@ -53,6 +54,7 @@ async def close_all(code: int, reason: str) -> None:
 async def _heal() -> None:
     """Compare versions until no socket is open."""
     seen: dict[UUID, int] = {}
+    progress: dict[int, Any] = {}
     while _open:
         await asyncio.sleep(env.heal_seconds)
         feeds: list[Any] = [socket for socket in _open if getattr(socket, "feed", None)]
@@ -66,9 +68,13 @@ async def _heal() -> None:
             log.exception("healing round failed")
             continue
         for socket in feeds:
-            if socket.feed.version < seen.get(socket.feed.chat_id, 0):
+            behind = socket.feed.version < seen.get(socket.feed.chat_id, 0)
+            shown = socket.feed.progress
+            stalled = shown is not None and shown == progress.get(id(socket))
+            if behind or stalled:
                 socket.request_resync()
         seen = current
+        progress = {id(socket): socket.feed.progress for socket in feeds}
 
 
 def _versions(chat_ids: list[UUID]) -> dict[UUID, int]:

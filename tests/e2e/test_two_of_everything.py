@@ -365,7 +365,7 @@ def test_words_after_a_restart_of_redis_are_streamed(redis_process, clients, wor
         redis_process.kill()
         redis_process.start()
         held.send("late ")
-        follower.wait_for_text("early late ", seconds=5)
+        follower.wait_for_text("early late ", seconds=15)
 
 
 def test_an_interrupt_on_one_web_stops_the_worker(clients, workers, fakes, gate):

@@ -68,8 +68,9 @@ def test_the_inbox_holds_two_thousand_items():
 class Followed:
     """A socket that the healer looks after."""
 
-    def __init__(self, chat_id: Any, version: int) -> None:
-        self.feed = type("Feed", (), {"chat_id": chat_id, "version": version})()
+    def __init__(self, chat_id: Any, version: int, progress: Any = None) -> None:
+        fields = {"chat_id": chat_id, "version": version, "progress": progress}
+        self.feed = type("Feed", (), fields)()
         self.asked = 0
 
     def request_resync(self) -> None:
@@ -95,6 +96,30 @@ def test_the_healer_asks_only_who_was_behind_in_two_rounds(monkeypatch):
     monkeypatch.setattr(registry, "_open", {behind, current, gone})
     asyncio.run(registry._heal())
     assert asked == [(0, 0, 0), (0, 0, 0), (1, 0, 0)]
+
+
+def test_the_healer_asks_a_running_stream_that_showed_nothing_new_since_the_last_round(
+    monkeypatch,
+):
+    stalled, moving = Followed("a", 5, progress=1), Followed("b", 5, progress=1)
+    rounds = 0
+
+    async def versions(*_: Any) -> dict[str, int]:
+        nonlocal rounds
+        rounds += 1
+        moving.feed.progress += 1
+        if rounds == 2:
+            registry._open.clear()
+        return {"a": 5, "b": 5}
+
+    class Env:
+        heal_seconds = 0
+
+    monkeypatch.setattr(registry, "env", Env)
+    monkeypatch.setattr(registry, "in_database_thread", versions)
+    monkeypatch.setattr(registry, "_open", {stalled, moving})
+    asyncio.run(registry._heal())
+    assert (stalled.asked, moving.asked) == (1, 0)
 
 
 def test_a_failed_round_of_the_healer_is_not_the_last(monkeypatch):
