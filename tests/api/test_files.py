@@ -1,0 +1,228 @@
+"""Files: upload by content, download with safe headers, links to chats, warnings."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.test import Client
+
+from chatd.chats.media import ALLOWED_TYPES, MAX_FILE_BYTES
+from chatd.chats.models import Chat, ChatFile, ChatFileLink
+from tests.api.client import API, HEADER, NIL, Api, Chats
+from tests.conftest import Cast
+from tests.support.people import token_for
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 64
+SVG = b'<?xml version="1.0"?><!-- x --><svg xmlns="http://www.w3.org/2000/svg"></svg>'
+
+
+def upload(
+    api: Api,
+    cast: Cast,
+    body: bytes = PNG,
+    *,
+    name: str = "picture.png",
+    declared: str | None = "image/png",
+    organization: str | None = None,
+    disposition: str | None = None,
+) -> Any:
+    shown = f'attachment; filename="{name}"' if disposition is None else disposition
+    wanted = str(cast.organization.pk) if organization is None else organization
+    return api.call(
+        "POST",
+        f"/chats/files?organization={wanted}",
+        raw=body,
+        content_type=declared,
+        headers={"Content-Disposition": shown} if shown else {},
+    )
+
+
+@pytest.fixture
+def file_id(alice: Api, cast: Cast) -> str:
+    return str(upload(alice, cast).body["id"])
+
+
+def download(cast: Cast, file_id: str, user: Any = None) -> Any:
+    token = token_for(user or cast.alice)
+    return Client().get(f"{API}/chats/files/{file_id}", headers={HEADER: token})
+
+
+def file_part(file_id: str) -> dict[str, str]:
+    return {"type": "file", "file_id": file_id}
+
+
+def test_an_upload_answers_201_with_the_id_and_the_bytes_come_back(alice: Api, cast: Cast) -> None:
+    answer = upload(alice, cast)
+    assert answer.status == 201
+    assert set(answer.body) == {"id"}
+    found = download(cast, answer.body["id"])
+    assert found.status_code == 200
+    assert found.content == PNG
+    assert found["Content-Type"] == "image/png"
+    assert found["Content-Length"] == str(len(PNG))
+    assert found["Content-Disposition"] == 'inline; filename="picture.png"'
+    assert found["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert found["X-Content-Type-Options"] == "nosniff"
+
+
+def test_checks_come_in_order(alice: Api, cast: Cast) -> None:
+    bad = {"body": SVG, "name": "", "declared": "video/mp4"}
+    assert upload(alice, cast, **bad, organization="").message == (  # type: ignore[arg-type]
+        "Missing organization query parameter."
+    )
+    assert upload(alice, cast, **bad, organization="x").message == (  # type: ignore[arg-type]
+        "Invalid organization ID."
+    )
+    answer = upload(alice, cast, **bad, organization=str(uuid4()))  # type: ignore[arg-type]
+    assert (answer.status, answer.message) == (403, "Forbidden.")
+    answer = upload(alice, cast, **bad)  # type: ignore[arg-type]
+    assert (answer.status, answer.message) == (400, "Unsupported file type.")
+    assert answer.detail == f"Allowed types: {', '.join(sorted(ALLOWED_TYPES))}"
+    answer = upload(alice, cast, SVG, name="", disposition="")
+    assert (answer.status, answer.message) == (400, "Filename is required.")
+    assert upload(alice, cast, SVG, name="a.png").message == "Unsupported file type."
+    answer = upload(alice, cast, PNG, declared="image/gif")
+    assert answer.message == "File content type does not match Content-Type header."
+    assert answer.detail == (
+        'Header declared "image/gif" but file content was detected as "image/png".'
+    )
+    assert not ChatFile.objects.exists()
+
+
+def test_a_file_of_the_largest_size_passes_and_one_byte_more_is_413(alice: Api, cast: Cast) -> None:
+    largest = PNG + b"\0" * (MAX_FILE_BYTES - len(PNG))
+    assert upload(alice, cast, largest).status == 201
+    answer = upload(alice, cast, largest + b"\0")
+    assert (answer.status, answer.message) == (413, "File too large.")
+    assert answer.detail == f"Maximum file size is {MAX_FILE_BYTES} bytes."
+    assert ChatFile.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("disposition", "stored"),
+    [
+        ('attachment; filename="a\tb.png"', "ab.png"),
+        ('attachment; filename="../../etc/x.png"', "x.png"),
+        ("attachment; filename*=utf-8''%E2%82%AC.png", "€.png"),
+        (f'attachment; filename="{"n" * 300}"', "n" * 255),
+    ],
+)
+def test_names_are_cleaned(alice: Api, cast: Cast, disposition: str, stored: str) -> None:
+    assert upload(alice, cast, disposition=disposition).status == 201
+    assert ChatFile.objects.get().name == stored
+
+
+def test_a_name_outside_ascii_round_trips_in_the_download_header(alice: Api, cast: Cast) -> None:
+    answer = upload(alice, cast, disposition="attachment; filename*=utf-8''%E2%82%AC%22.png")
+    assert download(cast, answer.body["id"])["Content-Disposition"] == (
+        "inline; filename*=utf-8''%E2%82%AC%22.png"
+    )
+
+
+def test_a_pdf_is_an_attachment(alice: Api, cast: Cast) -> None:
+    answer = upload(alice, cast, b"%PDF-1.7 x", name="a.pdf", declared="application/pdf")
+    assert download(cast, answer.body["id"])["Content-Disposition"].startswith("attachment;")
+
+
+def test_who_may_not_read_the_file_gets_404_and_a_bad_id_400(
+    alice: Api, bob: Api, carol: Api, cast: Cast, file_id: str
+) -> None:
+    assert alice.get("/chats/files/nonsense").message == "Invalid file ID."
+    assert alice.get(f"/chats/files/{uuid4()}").status == 404
+    assert bob.get(f"/chats/files/{file_id}").status == 404
+    assert carol.get(f"/chats/files/{file_id}").status == 404
+    assert Api().get(f"/chats/files/{file_id}").status == 401
+    assert download(cast, file_id, cast.root).status_code == 200
+
+
+def test_a_reader_of_a_chat_may_read_its_files_until_the_share_ends(
+    alice: Api, cast: Cast, file_id: str, chats: Chats
+) -> None:
+    body = {"organization_id": str(cast.organization.pk), "content": [file_part(file_id)]}
+    chat = alice.post("/chats", body).body
+    share = {"user_roles": {str(cast.carol.pk): "read"}}
+    assert alice.patch(f"/chats/{chat['id']}/acl", share).status == 204
+    assert download(cast, file_id, cast.carol).status_code == 200
+    share["user_roles"][str(cast.carol.pk)] = ""
+    assert alice.patch(f"/chats/{chat['id']}/acl", share).status == 204
+    assert download(cast, file_id, cast.carol).status_code == 404
+
+
+def test_a_chat_shows_its_files_on_create_and_get_but_not_in_lists(
+    alice: Api, cast: Cast, file_id: str, chats: Chats
+) -> None:
+    body = {"organization_id": str(cast.organization.pk), "content": [file_part(file_id)]}
+    created = alice.post("/chats", body).body
+    (shown,) = created["files"]
+    assert {key: shown[key] for key in ("id", "name", "mime_type", "owner_id")} == {
+        "id": file_id,
+        "name": "picture.png",
+        "mime_type": "image/png",
+        "owner_id": str(cast.alice.pk),
+    }
+    assert alice.get(f"/chats/{created['id']}").body["files"] == created["files"]
+    assert "files" not in alice.get("/chats").body[0]
+    (message,) = alice.get(f"/chats/{created['id']}/messages").body["messages"]
+    assert message["content"] == [
+        {"type": "file", "media_type": "image/png", "name": "picture.png", "file_id": file_id}
+    ]
+
+
+def test_a_file_that_is_unknown_or_of_somebody_else_is_refused(
+    alice: Api, bob: Api, cast: Cast, chats: Chats
+) -> None:
+    theirs = upload(bob, cast).body["id"]
+    for unusable in (theirs, str(uuid4())):
+        body = {"organization_id": str(cast.organization.pk), "content": [file_part(unusable)]}
+        answer = alice.post("/chats", body)
+        assert answer.status == 400
+        assert answer.detail == "content[0].file_id references a file that does not exist."
+    body["content"] = [file_part(NIL)]
+    assert alice.post("/chats", body).detail == "content[0].file_id is required for file parts."
+
+
+def test_over_fifty_files_nothing_of_the_request_is_linked_and_a_warning_says_so(
+    alice: Api, cast: Cast, chats: Chats
+) -> None:
+    chat = chats.pending()
+    files = ChatFile.objects.bulk_create(
+        ChatFile(
+            owner=cast.alice,
+            organization=cast.organization,
+            name=f"{number}.png",
+            mimetype="image/png",
+            data=PNG,
+        )
+        for number in range(51)
+    )
+    first = [file_part(str(file.pk)) for file in files[:50]]
+    answer = alice.post(f"/chats/{chat.pk}/messages", {"content": first})
+    assert "warnings" not in answer.body
+    assert ChatFileLink.objects.filter(chat=chat).count() == 50
+    last = [file_part(str(files[50].pk)), file_part(str(files[0].pk))]
+    answer = alice.post(f"/chats/{chat.pk}/messages", {"content": last})
+    assert answer.status == 200
+    assert answer.body["warnings"] == [
+        "file linking skipped: batch of 2 file(s) would exceed limit of 50"
+    ]
+    assert ChatFileLink.objects.filter(chat=chat).count() == 50
+
+
+def test_a_file_named_twice_is_linked_once(
+    alice: Api, cast: Cast, file_id: str, chats: Chats
+) -> None:
+    body = {"organization_id": str(cast.organization.pk), "content": [file_part(file_id)] * 2}
+    chat_id = alice.post("/chats", body).body["id"]
+    assert ChatFileLink.objects.filter(chat_id=UUID(chat_id)).count() == 1
+
+
+def test_editing_links_the_files_of_the_new_message(
+    alice: Api, cast: Cast, file_id: str, chats: Chats
+) -> None:
+    chat: Chat = chats.pending()
+    (message,) = alice.get(f"/chats/{chat.pk}/messages").body["messages"]
+    answer = alice.patch(
+        f"/chats/{chat.pk}/messages/{message['id']}", {"content": [file_part(file_id)]}
+    )
+    assert answer.status == 200
+    assert ChatFileLink.objects.filter(chat=chat, file_id=file_id).exists()

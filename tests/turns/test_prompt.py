@@ -1,0 +1,158 @@
+"""Stored messages as the model gets them."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chatd.chats.models import ChatFile, ChatMessage, Role
+from chatd.llm.types import (
+    AssistantMessage,
+    FileBlock,
+    SystemMessage,
+    TextBlock,
+    ToolCallBlock,
+    ToolMessage,
+    UserMessage,
+)
+from chatd.turns.attachments import MAX_INLINE_BYTES
+from chatd.turns.prompt import MISSING_RESULT, client_tools, prompt_from
+
+
+def row(role: Role, *parts: dict[str, Any]) -> ChatMessage:
+    return ChatMessage(role=role, content=list(parts))
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+def call(call_id: str, name: str = "find", **fields: Any) -> dict[str, Any]:
+    return {"type": "tool-call", "tool_call_id": call_id, "tool_name": name, **fields}
+
+
+def result(call_id: str, value: Any, **fields: Any) -> dict[str, Any]:
+    part = {"type": "tool-result", "tool_call_id": call_id, "tool_name": "find", "result": value}
+    return part | fields
+
+
+def prompt(*rows: ChatMessage, files: Any = None) -> list[Any]:
+    return list(prompt_from(rows, files or {}))
+
+
+def test_messages_keep_their_order_and_roles() -> None:
+    found = prompt(
+        row(Role.SYSTEM, text("be kind")),
+        row(Role.USER, text("hi")),
+        row(Role.ASSISTANT, text("hello")),
+    )
+    assert found == [
+        SystemMessage(text="be kind"),
+        UserMessage(blocks=(TextBlock(text="hi"),)),
+        AssistantMessage(blocks=(TextBlock(text="hello"),)),
+    ]
+
+
+def test_blank_texts_and_messages_without_content_are_left_out() -> None:
+    assert prompt(row(Role.USER, text("  ")), row(Role.ASSISTANT), row(Role.SYSTEM)) == []
+
+
+def test_a_call_and_its_result_are_paired() -> None:
+    found = prompt(
+        row(Role.ASSISTANT, call("a", args={"q": 1})), row(Role.TOOL, result("a", {"n": 2}))
+    )
+    (block,) = found[0].blocks
+    assert block == ToolCallBlock(id="a", name="find", arguments='{"q": 1}')
+    assert found[1].results[0].output == '{"n": 2}'
+
+
+@pytest.mark.parametrize(
+    ("value", "is_error", "output"),
+    [
+        ({"error": "no such file"}, True, "no such file"),
+        ("plain", False, "plain"),
+        (None, False, "{}"),
+        ({"error": "not flagged"}, False, '{"error": "not flagged"}'),
+    ],
+)
+def test_results_read_as_the_model_expects_them(value: Any, is_error: bool, output: str) -> None:
+    found = prompt(
+        row(Role.ASSISTANT, call("a")), row(Role.TOOL, result("a", value, is_error=is_error))
+    )
+    assert (found[1].results[0].output, found[1].results[0].is_error) == (output, is_error)
+
+
+def test_a_call_without_a_result_gets_one_that_says_so() -> None:
+    found = prompt(row(Role.ASSISTANT, call("a"), call("b")), row(Role.TOOL, result("b", 1)))
+    assert [type(message) for message in found] == [AssistantMessage, ToolMessage, ToolMessage]
+    (repaired,) = found[2].results
+    assert (repaired.call_id, repaired.output, repaired.is_error) == ("a", MISSING_RESULT, True)
+
+
+def test_a_result_without_its_call_is_not_sent() -> None:
+    assert prompt(row(Role.TOOL, result("lost", 1))) == []
+
+
+@pytest.mark.parametrize("args", [None, [1], "text", 3])
+def test_arguments_that_are_no_object_become_an_empty_one(args: Any) -> None:
+    found = prompt(row(Role.ASSISTANT, call("a", args=args)))
+    assert found[0].blocks[0].arguments == "{}"
+
+
+def test_a_file_reference_is_read_as_where_it_points_and_a_fenced_copy() -> None:
+    part = {
+        "type": "file-reference",
+        "file_name": "a.py",
+        "start_line": 1,
+        "end_line": 3,
+        "content": "x = 1",
+    }
+    (block,) = prompt(row(Role.USER, part))[0].blocks
+    assert block.text == "[file-reference] a.py:1-3\n```a.py\nx = 1\n```"
+
+
+def stored(body: bytes, mimetype: str, name: str = "file") -> ChatFile:
+    return ChatFile(id=uuid4(), data=body, mimetype=mimetype, name=name)
+
+
+def attached(file: ChatFile) -> list[Any]:
+    part = {"type": "file", "media_type": file.mimetype, "file_id": str(file.pk)}
+    return prompt(row(Role.USER, text("look"), part), files={file.pk: file})
+
+
+def test_an_image_goes_to_the_model_as_bytes() -> None:
+    found = attached(stored(b"png", "image/png", "a.png"))
+    assert found[0].blocks[1] == FileBlock(media_type="image/png", data=b"png", name="a.png")
+
+
+def test_a_text_file_is_inlined_and_cut_at_its_bound() -> None:
+    found = attached(stored(b"a" * (MAX_INLINE_BYTES + 1), "text/csv", "t.csv"))
+    block = found[0].blocks[1]
+    assert block.text.startswith("[attached-file] t.csv\n\naaa")
+    assert block.text.endswith("a\n[truncated]")
+
+
+def test_pasted_text_is_marked_as_such() -> None:
+    found = attached(stored(b"paste", "text/plain", "pasted-text-2026-01-02-03-04-05.txt"))
+    assert found[0].blocks[1].text.startswith("[pasted-text]")
+
+
+def test_an_empty_file_is_dropped_and_one_that_is_gone_is_named() -> None:
+    assert len(attached(stored(b"", "image/png"))[0].blocks) == 1
+    part = {"type": "file", "media_type": "image/png", "file_id": str(uuid4())}
+    (block,) = prompt(row(Role.USER, part))[0].blocks
+    assert block.text.startswith("[missing-attachment]")
+    assert "image/png" in block.text
+
+
+def test_client_tools_with_an_unusable_schema_take_no_parameters() -> None:
+    declared = [
+        {"name": "a", "description": "", "input_schema": "nonsense"},
+        {"name": "b", "input_schema": {"properties": {"x": {}}, "required": ["x"], "other": 1}},
+        {"name": "c", "input_schema": {"properties": [], "required": []}},
+    ]
+    assert [dict(tool.parameters) for tool in client_tools(declared)] == [
+        {"type": "object", "properties": {}},
+        {"type": "object", "properties": {"x": {}}, "required": ["x"]},
+        {"type": "object", "properties": {}},
+    ]

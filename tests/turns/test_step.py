@@ -1,0 +1,111 @@
+"""One model call: what is streamed at once, and what is stored at the end."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chatd.llm.types import (
+    Finish,
+    FinishReason,
+    ReasoningDelta,
+    Source,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from chatd.turns import step
+from chatd.turns.step import StepCollector
+
+
+class Writer:
+    """Takes the place of a part log; remembers what was streamed."""
+
+    def __init__(self) -> None:
+        self.parts: list[dict[str, Any]] = []
+
+    def add(self, role: str, part: dict[str, Any]) -> None:
+        self.parts.append(part)
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
+
+
+def collect(writer: Writer, *events: Any) -> step.StepResult:
+    collector = StepCollector(writer, context_limit=1000)  # type: ignore[arg-type]
+    for event in events:
+        collector.add(event)
+    return collector.result()
+
+
+def test_text_and_reasoning_become_blocks_in_order_with_the_times_of_reasoning(
+    writer: Writer,
+) -> None:
+    result = collect(
+        writer,
+        ReasoningDelta(text="hm"),
+        ReasoningDelta(text="m"),
+        TextDelta(text="a"),
+        TextDelta(text="b"),
+        Finish(reason=FinishReason.STOP, usage=None),
+    )
+    reasoning, text = result.content
+    assert reasoning["text"] == "hmm"
+    assert reasoning["created_at"] <= reasoning["completed_at"]
+    assert text == {"type": "text", "text": "ab"}
+    assert [part["text"] for part in writer.parts] == ["hm", "m", "a", "b"]
+
+
+def test_a_call_streams_its_arguments_and_is_stored_whole(writer: Writer) -> None:
+    result = collect(
+        writer,
+        ToolCallDelta(id="1", name="find", arguments_delta='{"q":'),
+        ToolCallDelta(id="1", name="find", arguments_delta="2}"),
+        ToolCall(id="1", name="find", arguments='{"q":2}'),
+        Finish(reason=FinishReason.TOOL_CALLS, usage=None),
+    )
+    assert [part.get("args_delta") for part in writer.parts] == ['{"q":', "2}", None]
+    assert result.calls == result.content
+    assert result.content[0]["args"] == {"q": 2}
+    assert result.content[0]["created_at"]
+
+
+@pytest.mark.parametrize("arguments", ['{"q":', "NaN", "[" * 500])
+def test_arguments_that_do_not_parse_are_left_out(writer: Writer, arguments: str) -> None:
+    result = collect(writer, ToolCall(id="1", name="find", arguments=arguments))
+    assert "args" not in result.content[0]
+
+
+def test_usage_is_stored_as_reported_beside_the_context_limit(writer: Writer) -> None:
+    usage = Usage(input=1, output=2, total=3, reasoning=4, cache_read=5, cache_write=6)
+    result = collect(
+        writer, TextDelta(text="a"), Finish(reason=FinishReason.STOP, usage=usage)
+    ).usage
+    assert (result.input_tokens, result.output_tokens, result.total_tokens) == (1, 2, 3)
+    assert (result.reasoning_tokens, result.cache_read_tokens) == (4, 5)
+    assert (result.cache_creation_tokens, result.context_limit) == (6, 1000)
+
+
+def test_a_source_keeps_its_url_and_drops_what_is_empty(writer: Writer) -> None:
+    result = collect(writer, Source(id="", url="https://example.com", title=""))
+    assert result.content == [{"type": "source", "url": "https://example.com"}]
+
+
+def test_an_answer_that_is_as_long_as_a_message_may_be_ends_there(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "MAX_STEP_CHARACTERS", 3)
+    collector = StepCollector(writer, context_limit=1)  # type: ignore[arg-type]
+    collector.add(TextDelta(text="ab"))
+    assert not collector.is_full
+    collector.add(TextDelta(text="c"))
+    assert collector.is_full
+    assert collector.result().reason is FinishReason.LENGTH
+
+
+def test_nothing_said_is_no_message(writer: Writer) -> None:
+    result = collect(writer, Finish(reason=FinishReason.STOP, usage=None))
+    assert result.message(uuid4()) == []
