@@ -28,6 +28,7 @@ from chatd.chats.content import (
 )
 from chatd.chats.files import link_files, readable_files
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, ClientType, Status
+from chatd.chats.moves import EpisodeMovedError, UserContent
 from chatd.chats.partial import Partial, read_partial
 from chatd.chats.parts import ToolResultPart
 from chatd.chats.prompts import opening_texts
@@ -258,7 +259,7 @@ def _with_partial(
             chat = get_chat_unscoped(chat_id) if read else None
             try:
                 return change(read_partial(chat) if chat else None)
-            except states.EpisodeMovedError:
+            except EpisodeMovedError:
                 continue
         return change(Partial(None))
     except StateConflictError as error:
@@ -275,8 +276,8 @@ def _checked_content(user: User, parts: Sequence[InputPart] | None) -> list[dict
 
 def _user_content(
     actor: Actor, content: list[dict[str, Any]], model_config_id: UUID | None
-) -> states.UserContent:
-    return states.UserContent(
+) -> UserContent:
+    return UserContent(
         content=content,
         size_bytes=size_of(content),
         created_by=actor.user.pk,

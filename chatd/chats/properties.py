@@ -15,6 +15,7 @@ from chatd.accounts.policy import ChatRight
 from chatd.chats import states
 from chatd.chats.content import NIL_UUID, check_labels, check_plan_mode
 from chatd.chats.models import Chat, Status
+from chatd.chats.moves import EpisodeMovedError
 from chatd.chats.partial import Partial, read_partials
 from chatd.chats.pins import check_pin, lock_pins_of, set_pin
 from chatd.chats.selectors import get_chat_for
@@ -50,7 +51,7 @@ def update_chat(actor: Actor, chat_id: UUID, request: Callable[[], ChatChanges])
         try:
             with transaction.atomic():
                 _apply(chat_id, wanted, partials)
-        except states.EpisodeMovedError:
+        except EpisodeMovedError:
             continue
         return
 

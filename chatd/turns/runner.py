@@ -14,11 +14,11 @@ from uuid import UUID
 import aiohttp
 import structlog
 
-from chatd.chats import states
+from chatd.chats import runs
 from chatd.chats.models import Chat, Role
 from chatd.chats.parts import ToolResultPart, to_stored
+from chatd.chats.runs import Fence, Progress
 from chatd.chats.selectors import prompt_messages
-from chatd.chats.states import Fence, Progress
 from chatd.chats.transition import NewMessage, StateConflictError
 from chatd.core.clock import now, rfc3339
 from chatd.core.context import bind_correlation
@@ -109,7 +109,7 @@ class TurnRunner:
 
     async def _fail(self, error: dict[str, Any]) -> None:
         try:
-            await in_database_thread(states.fail, self._fence, error)
+            await in_database_thread(runs.fail, self._fence, error)
         except StateConflictError as conflict:
             log.info("turn was taken away", reason=str(conflict))
 
@@ -121,7 +121,7 @@ class TurnRunner:
                 return
             prompt = await in_database_thread(_read_prompt, self.chat_id)
             setup = _Setup(setup.call, prompt, setup.tools)
-        await in_database_thread(states.finish, self._fence)
+        await in_database_thread(runs.finish, self._fence)
 
     # the model call
 
@@ -166,7 +166,7 @@ class TurnRunner:
         delay = max(delay, error.retry_after_seconds or 0)
         log.warning("model call failed", attempt=failures, kind=str(error.kind), retry_in=delay)
         notice = retry_notice(error, attempt=failures, delay_seconds=delay)
-        self._advance(await in_database_thread(states.record_retry, self._fence, notice))
+        self._advance(await in_database_thread(runs.record_retry, self._fence, notice))
         await asyncio.sleep(delay)
 
     # storing a step
@@ -181,9 +181,7 @@ class TurnRunner:
         if goes_on:
             messages += self._refuse(refused, writer, setup.call.config_id)
         await writer.flush()
-        change = (
-            states.require_action if waits else states.commit_step if goes_on else states.finish
-        )
+        change = runs.require_action if waits else runs.commit_step if goes_on else runs.finish
         ended = waits or not goes_on
         self._advance(await in_database_thread(change, self._fence, messages))
         self.is_running = not ended

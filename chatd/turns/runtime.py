@@ -19,7 +19,7 @@ import aiohttp
 import structlog
 import uvloop
 
-from chatd.chats import states
+from chatd.chats import runs
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import live_backend
 from chatd.llm.client import create_session
@@ -118,7 +118,7 @@ class Runtime:
         runner = TurnRunner(chat_id, runner_id, live_backend(), self._session)
         self._leased[runner_id] = runner
         acquiring = asyncio.ensure_future(
-            in_database_thread(states.acquire, chat_id, runner_id, lease_seconds=env.lease_seconds)
+            in_database_thread(runs.acquire, chat_id, runner_id, lease_seconds=env.lease_seconds)
         )
         try:
             chat = await asyncio.shield(acquiring)
@@ -133,7 +133,7 @@ class Runtime:
     async def _give_back(self, runner: TurnRunner) -> None:
         log.info("turn stopped", chat_id=str(runner.chat_id), cause=str(runner.stop_cause))
         if runner.stop_cause is StopCause.SHUTDOWN:
-            await in_database_thread(states.release, runner.chat_id, runner.runner_id)
+            await in_database_thread(runs.release, runner.chat_id, runner.runner_id)
 
     # control
 
@@ -150,7 +150,7 @@ class Runtime:
         held = [runner_id for runner_id, runner in self._leased.items() if runner.is_running]
         if not held:
             return
-        alive = await in_database_thread(states.renew_leases, held, lease_seconds=env.lease_seconds)
+        alive = await in_database_thread(runs.renew_leases, held, lease_seconds=env.lease_seconds)
         for runner_id in set(held) - alive:
             runner = self._leased.get(runner_id)
             if runner is not None and runner.is_running:

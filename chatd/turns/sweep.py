@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 from django.db.models import F, Q
 
-from chatd.chats import states
+from chatd.chats import runs
 from chatd.chats.models import Chat, Status
 from chatd.core.clock import now
 from chatd.live.dispatch import enqueue_turn
@@ -32,7 +32,7 @@ def sweep() -> None:
 def _recover_expired_leases() -> None:
     expired = Chat.objects.filter(status=Status.RUNNING, lease_expires_at__lt=now())
     for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
-        if states.recover(chat_id):
+        if runs.recover(chat_id):
             log.warning("turn recovered from a lost worker", chat_id=str(chat_id))
 
 
@@ -41,7 +41,7 @@ def _expire_actions() -> None:
         status=Status.REQUIRES_ACTION, archived=False, action_deadline_at__lt=now()
     )
     for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
-        if states.expire_action(chat_id):
+        if runs.expire_action(chat_id):
             log.info("client tools timed out", chat_id=str(chat_id))
 
 

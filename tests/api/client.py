@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 from django.test import Client
 
 from chatd.accounts.models import Organization, User
-from chatd.chats import states
+from chatd.chats import runs, states
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status
 from chatd.chats.parts import ToolCallPart, to_stored
-from chatd.chats.states import Fence
+from chatd.chats.runs import Fence
 from chatd.chats.transition import NewMessage
 from chatd.core.errors import NOT_FOUND_MESSAGE
 from chatd.providers.models import ModelConfig
@@ -146,7 +146,7 @@ def calls(*ids: str, name: str = "lookup") -> NewMessage:
 def start(chat: Chat) -> Fence:
     """Have a runner take the pending chat; return its fence."""
     runner = uuid4()
-    taken = states.acquire(chat.pk, runner, lease_seconds=600)
+    taken = runs.acquire(chat.pk, runner, lease_seconds=600)
     assert taken is not None
     return Fence(chat_id=chat.pk, runner_id=runner, history_version=taken.history_version)
 
@@ -173,18 +173,18 @@ class Chats:
 
     def waiting(self, **fields: Any) -> Chat:
         chat = self.pending(**fields)
-        states.finish(start(chat), [assistant()])
+        runs.finish(start(chat), [assistant()])
         return fresh(chat)
 
     def failed(self, **fields: Any) -> Chat:
         chat = self.pending(**fields)
         error = {"message": "It broke.", "kind": "overloaded", "retryable": True}
-        states.fail(start(chat), error)
+        runs.fail(start(chat), error)
         return fresh(chat)
 
     def requiring_action(self, *ids: str) -> Chat:
         chat = self.pending(dynamic_tools=[TOOL])
-        states.require_action(start(chat), [calls(*(ids or ("call-1",)))])
+        runs.require_action(start(chat), [calls(*(ids or ("call-1",)))])
         return fresh(chat)
 
     def archived(self) -> Chat:

@@ -119,6 +119,12 @@ ROUTES = [
     ME,
     MY_ORGANIZATIONS,
 ]
+ROUTES_OF_BYTES = [
+    ("experimental/chats/files/?$", "post"),
+    ("experimental/chats/files/(?P<file>[^/]+)/?$", "get"),
+]
+"""Routes whose bodies are no JSON, which the table cannot tell."""
+
 CHAT_ROUTES = [route for route in ROUTES if route.of_a_chat]
 WRITES = [route for route in CHAT_ROUTES if not route.reads]
 OWNER_ONLY = [route for route in WRITES if route.owner_only]

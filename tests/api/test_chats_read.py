@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from chatd.chats import states
+from chatd.chats import runs, states
 from chatd.chats.models import Chat
 from chatd.core.clock import now, rfc3339
 from tests.api.client import NIL, Api, Chats, assistant, fresh, queue, start
@@ -293,7 +293,7 @@ def queries(api: Api, path: str) -> int:
     return len(captured)
 
 
-COSTS = {"/chats": 4, "/chats/{chat}": 4, "/chats/{chat}/messages": 5, "/api/v2/users/me": 2}
+COSTS = {"/chats": 4, "/chats/{chat}": 5, "/chats/{chat}/messages": 5, "/api/v2/users/me": 2}
 
 
 @pytest.mark.parametrize("path", COSTS)
@@ -304,7 +304,7 @@ def test_one_row_costs_as_much_as_twenty(alice, chats, path):
     queue(chat)
     path_of_chat = path.replace("{chat}", str(chat.pk))
     assert queries(alice, path_of_chat) == COSTS[path]
-    states.commit_step(fence, [assistant() for _ in range(19)])
+    runs.commit_step(fence, [assistant() for _ in range(19)])
     for _ in range(19):
         queue(chat)
         chats.child_of(chat)

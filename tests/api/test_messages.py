@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatd.chats import states
+from chatd.chats import runs, states
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status, Visibility
 from chatd.chats.partial import Partial
 from chatd.chats.transition import NewMessage, StepUsage
@@ -66,7 +66,7 @@ def test_messages_show_exactly_what_the_contract_names(alice, cast, chats, model
     chat = chats.pending()
     result = {"type": "tool-result", "tool_call_id": "c", "result": {"error": "x"}}
     call = {"type": "tool-call", "tool_call_id": "c", "provider_metadata": {"secret": 1}}
-    states.finish(
+    runs.finish(
         start(chat),
         [
             NewMessage(
@@ -97,7 +97,7 @@ def test_messages_show_exactly_what_the_contract_names(alice, cast, chats, model
 def long_chat(chats: Chats) -> tuple[Chat, list[int]]:
     """A chat with 203 visible messages and their ids, oldest first."""
     chat = chats.pending()
-    states.finish(start(chat), [assistant() for _ in range(202)])
+    runs.finish(start(chat), [assistant() for _ in range(202)])
     visible = chat.messages.exclude(visibility=Visibility.MODEL).order_by("id")
     return fresh(chat), list(visible.values_list("pk", flat=True))
 
@@ -678,7 +678,7 @@ def test_an_empty_list_is_told_before_the_status(alice, chats):
 def test_only_calls_of_the_clients_own_tools_are_open(alice, chats):
     chat = chats.pending(dynamic_tools=[{"name": "lookup"}])
     mixed = [*calls("mine").content, *calls("other", name="read_file").content]
-    states.require_action(start(chat), [NewMessage(role=Role.ASSISTANT, content=mixed)])
+    runs.require_action(start(chat), [NewMessage(role=Role.ASSISTANT, content=mixed)])
     path = f"/chats/{chat.pk}/tool-results"
     assert refused(alice, "POST", path, results("mine", "other")).message
     assert alice.post(path, results("mine")).status == 204

@@ -12,7 +12,14 @@ from chatd.accounts.models import APIKey, User, UserStatus
 from chatd.api.urls import urlpatterns
 from chatd.core.clock import now
 from tests.api.client import API, HEADER, NOT_FOUND, SIGNED_OUT, Api, Chats, api_of, rows
-from tests.api.routes import CHAT_ROUTES, OWNER_ONLY, ROUTES, WRITES, Route
+from tests.api.routes import (
+    CHAT_ROUTES,
+    OWNER_ONLY,
+    ROUTES,
+    ROUTES_OF_BYTES,
+    WRITES,
+    Route,
+)
 from tests.conftest import Cast
 from tests.support.people import token_for
 
@@ -35,7 +42,7 @@ def test_the_table_has_every_route_and_method():
         for method in getattr(pattern.callback, "actions", {})
         if method != "head"
     }
-    known = set()
+    known = set(ROUTES_OF_BYTES)
     for route in ROUTES:
         path = route.path if route.path.startswith("/api/") else API + route.path
         match = resolve(path.format(chat="c", message="m", queued="q"))
@@ -51,6 +58,16 @@ def test_a_good_call_by_the_owner_answers_the_exact_status(route, chats, alice):
 @each_route
 def test_a_trailing_slash_is_harmless(route, chats, alice):
     assert call(alice, route, f"{route.scene(chats).path}/").status == route.status
+
+
+@pytest.mark.parametrize("path", ["/chats/files", "/chats/files/not-a-uuid"])
+def test_routes_of_bytes_refuse_nobody_and_wrong_methods_like_the_others(path, alice):
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        assert Api().call(method, path).status == 401
+    for method in ("PUT", "PATCH", "DELETE", "OPTIONS"):
+        answer = alice.call(method, path)
+        assert (answer.status, answer.body) == (405, {"message": "Method not allowed."})
+    assert alice.call("POST" if path == "/chats/files" else "GET", path).status == 400
 
 
 @each_route

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from chatd.chats import states
+from chatd.chats import runs, states
 from chatd.chats.law import Event
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status
 from chatd.chats.partial import Partial
 from chatd.chats.parts import ToolResultPart
-from chatd.chats.states import Fence
+from chatd.chats.runs import Fence
 from chatd.chats.transition import NewMessage
 from chatd.core.clock import now
 from tests.support.people import text, user_content
@@ -138,16 +138,16 @@ CALLS: dict[Event, Callable[[Attempt], Any]] = {
     ),
     Event.ARCHIVE: lambda a: states.archive_chat(a.chat.pk, partials={a.chat.pk: a.running}),
     Event.UNARCHIVE: lambda a: states.unarchive_chat(a.chat.pk),
-    Event.ACQUIRE: lambda a: states.acquire(a.chat.pk, uuid4(), lease_seconds=30),
-    Event.RETRY: lambda a: states.record_retry(
+    Event.ACQUIRE: lambda a: runs.acquire(a.chat.pk, uuid4(), lease_seconds=30),
+    Event.RETRY: lambda a: runs.record_retry(
         fence_of(a.chat), {"attempt": 1, "delay_ms": 1, "error": "again"}
     ),
-    Event.COMMIT_STEP: lambda a: states.commit_step(fence_of(a.chat), [answer()]),
-    Event.FINISH: lambda a: states.finish(fence_of(a.chat), [answer()]),
-    Event.REQUIRE_ACTION: lambda a: states.require_action(fence_of(a.chat), [answer(call_part())]),
-    Event.FAIL: lambda a: states.fail(fence_of(a.chat), {"message": "broken", "kind": "generic"}),
-    Event.RELEASE: lambda a: states.release(a.chat.pk, fence_of(a.chat).runner_id),
-    Event.RECOVER: lambda a: states.recover(a.chat.pk),
-    Event.EXPIRE_ACTION: lambda a: states.expire_action(a.chat.pk),
+    Event.COMMIT_STEP: lambda a: runs.commit_step(fence_of(a.chat), [answer()]),
+    Event.FINISH: lambda a: runs.finish(fence_of(a.chat), [answer()]),
+    Event.REQUIRE_ACTION: lambda a: runs.require_action(fence_of(a.chat), [answer(call_part())]),
+    Event.FAIL: lambda a: runs.fail(fence_of(a.chat), {"message": "broken", "kind": "generic"}),
+    Event.RELEASE: lambda a: runs.release(a.chat.pk, fence_of(a.chat).runner_id),
+    Event.RECOVER: lambda a: runs.recover(a.chat.pk),
+    Event.EXPIRE_ACTION: lambda a: runs.expire_action(a.chat.pk),
 }
 """How each event is tried. What must name the past (leases, deadlines) finds it in `put_into`."""

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from chatd.chats import states
+from chatd.chats import runs, states
 from chatd.chats.law import Event
 from chatd.chats.models import Chat, Status
+from chatd.chats.moves import EpisodeMovedError, UserContent
 from chatd.chats.partial import Partial
 from chatd.live.messages import Notification, StreamedPart
 from chatd.providers.actions import save_model_config
@@ -250,7 +251,7 @@ def test_archiving_a_family_is_all_or_nothing(new_chat: NewChat, recorder: Recor
     Chat.objects.filter(pk=child.pk).update(parent_chat=root, root_chat=root)
     put_into(root, Status.WAITING)
     put_into(child, Status.RUNNING)
-    with pytest.raises(states.EpisodeMovedError):
+    with pytest.raises(EpisodeMovedError):
         states.archive_chat(root.pk)
     root.refresh_from_db()
     assert not root.archived
@@ -267,7 +268,7 @@ def test_the_watch_event_of_a_send_names_the_model_that_is_used_from_now_on(
         ModelConfig(ai_provider=chat.last_model_config.ai_provider, model="other-model")
     )
     recorder.clear()
-    message = states.UserContent(
+    message = UserContent(
         content=text("go on"), size_bytes=9, created_by=cast.alice.pk, model_config_id=other.pk
     )
     with django_capture_on_commit_callbacks(execute=True):
@@ -291,9 +292,9 @@ def test_an_open_call_is_announced_with_its_arguments_as_text(
 
 def test_an_event_of_a_chat_that_is_gone_is_not_found_or_lost() -> None:
     nobody = uuid4()
-    assert states.acquire(nobody, uuid4(), lease_seconds=1) is None
-    assert states.recover(nobody) is False
-    assert states.expire_action(nobody) is False
-    assert states.release(nobody, uuid4()) is False
+    assert runs.acquire(nobody, uuid4(), lease_seconds=1) is None
+    assert runs.recover(nobody) is False
+    assert runs.expire_action(nobody) is False
+    assert runs.release(nobody, uuid4()) is False
     with pytest.raises(Exception, match="not found"):
         states.send_message(nobody, user_content(uuid4()))

@@ -8,15 +8,15 @@ import msgspec
 import pytest
 
 from chatd.accounts.actor import Actor
-from chatd.chats import actions, states
+from chatd.chats import actions, moves, runs, states
 from chatd.chats.content import InputPart
 from chatd.chats.law import Event
 from chatd.chats.models import Chat, ChatMessage, Role, Status
+from chatd.chats.moves import EpisodeMovedError
 from chatd.chats.partial import Partial, partial_from_log
 from chatd.chats.parts import ToolResultPart
 from chatd.chats.properties import ChatChanges, update_chat
 from chatd.chats.selectors import open_client_calls, visible_messages
-from chatd.chats.states import EpisodeMovedError
 from chatd.chats.transition import StateConflictError, transition
 from chatd.core.errors import ChatdError, ErrorCode
 from chatd.live.backend import PartLogUnavailableError
@@ -36,13 +36,13 @@ one_connection = pytest.mark.django_db
 
 def running(chat: Chat) -> Chat:
     """Have a runner take the chat."""
-    held = states.acquire(chat.pk, uuid4(), lease_seconds=30)
+    held = runs.acquire(chat.pk, uuid4(), lease_seconds=30)
     assert held is not None
     return held
 
 
 def idle(chat: Chat) -> Chat:
-    states.finish(fence_of(running(chat)), [answer()])
+    runs.finish(fence_of(running(chat)), [answer()])
     return Chat.objects.get(pk=chat.pk)
 
 
@@ -93,7 +93,7 @@ def test_the_last_free_place_of_the_queue_is_given_once(
     new_chat: NewChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat = new_chat()
-    for _ in range(states.MAX_QUEUED - 1):
+    for _ in range(moves.MAX_QUEUED - 1):
         states.send_message(chat.pk, user_content(chat.owner_id))
     first, second = Overlap(monkeypatch).run(
         lambda: states.send_message(chat.pk, user_content(chat.owner_id)),
@@ -102,7 +102,7 @@ def test_the_last_free_place_of_the_queue_is_given_once(
     assert first.queued is not None
     assert isinstance(second, ChatdError)
     assert second.code is ErrorCode.TOO_MANY
-    assert chat.queued_messages.count() == states.MAX_QUEUED
+    assert chat.queued_messages.count() == moves.MAX_QUEUED
 
 
 @two_connections
@@ -111,7 +111,7 @@ def test_a_send_that_comes_while_a_turn_ends_starts_the_next_one(
 ) -> None:
     chat = running(new_chat())
     first, second = Overlap(monkeypatch).run(
-        lambda: states.finish(fence_of(chat), [answer(words="done")]),
+        lambda: runs.finish(fence_of(chat), [answer(words="done")]),
         lambda: states.send_message(chat.pk, user_content(chat.owner_id, "next")),
     )
     assert first.status == Status.WAITING
@@ -127,7 +127,7 @@ def test_a_turn_that_ends_while_a_send_comes_promotes_what_was_sent(
     chat = running(new_chat())
     first, second = Overlap(monkeypatch).run(
         lambda: states.send_message(chat.pk, user_content(chat.owner_id, "next")),
-        lambda: states.finish(fence_of(chat), [answer(words="done")]),
+        lambda: runs.finish(fence_of(chat), [answer(words="done")]),
     )
     assert first.queued is not None
     assert second.status == Status.PENDING
@@ -143,7 +143,7 @@ def test_a_step_that_comes_after_an_edit_is_refused(
     asked = visible_messages(chat.pk).get()
     first, second = Overlap(monkeypatch).run(
         lambda: states.edit_message(chat.pk, asked.pk, user_content(chat.owner_id, "other")),
-        lambda: states.commit_step(fence_of(chat), [answer(words="too late")]),
+        lambda: runs.commit_step(fence_of(chat), [answer(words="too late")]),
     )
     assert first[1].content == user_content(chat.owner_id, "other").content
     assert isinstance(second, StateConflictError)
@@ -159,7 +159,7 @@ def test_an_edit_that_comes_after_a_step_cuts_the_step_too(
     chat = running(new_chat())
     asked = visible_messages(chat.pk).get()
     first, second = Overlap(monkeypatch).run(
-        lambda: states.commit_step(fence_of(chat), [answer(words="a step")]),
+        lambda: runs.commit_step(fence_of(chat), [answer(words="a step")]),
         lambda: states.edit_message(chat.pk, asked.pk, user_content(chat.owner_id, "other")),
     )
     assert first.status == Status.RUNNING
@@ -193,7 +193,7 @@ def test_a_step_that_comes_after_an_interrupt_is_refused(
     partial = partial_from_log(episode, recorder.read_blocking(chat.pk, episode))
     first, second = Overlap(monkeypatch).run(
         lambda: states.interrupt(chat.pk, partial=partial),
-        lambda: states.commit_step(fence_of(chat), [answer(words="half an answer")]),
+        lambda: runs.commit_step(fence_of(chat), [answer(words="half an answer")]),
     )
     assert first.status == Status.WAITING
     assert isinstance(second, StateConflictError)
@@ -210,7 +210,7 @@ def test_an_interrupt_that_comes_after_a_step_asks_for_the_new_episode(
     episode = Episode(chat.history_version, chat.attempt)
     partial = partial_from_log(episode, recorder.read_blocking(chat.pk, episode))
     first, second = Overlap(monkeypatch).run(
-        lambda: states.commit_step(fence_of(chat), [answer(words="an answer")]),
+        lambda: runs.commit_step(fence_of(chat), [answer(words="an answer")]),
         lambda: states.interrupt(chat.pk, partial=partial),
     )
     assert isinstance(second, EpisodeMovedError)
@@ -225,8 +225,8 @@ def test_of_two_runners_exactly_one_takes_a_chat(
     chat = new_chat()
     one, two = uuid4(), uuid4()
     first, second = Overlap(monkeypatch).run(
-        lambda: states.acquire(chat.pk, one, lease_seconds=30),
-        lambda: states.acquire(chat.pk, two, lease_seconds=30),
+        lambda: runs.acquire(chat.pk, one, lease_seconds=30),
+        lambda: runs.acquire(chat.pk, two, lease_seconds=30),
     )
     assert first.runner_id == one
     assert second is None
@@ -239,7 +239,7 @@ def test_of_two_submissions_exactly_one_counts(
 ) -> None:
     chat = running(new_chat(dynamic_tools=[CLIENT_TOOL]))
     call = call_part()
-    states.require_action(fence_of(chat), [answer(call)])
+    runs.require_action(fence_of(chat), [answer(call)])
 
     def submit(output: str) -> Callable[[], Any]:
         results = [ToolResultPart(tool_call_id=call["tool_call_id"], result=output)]
@@ -260,7 +260,7 @@ def test_a_submission_that_comes_after_an_interrupt_is_refused(
 ) -> None:
     chat = running(new_chat(dynamic_tools=[CLIENT_TOOL]))
     call = call_part()
-    states.require_action(fence_of(chat), [answer(call)])
+    runs.require_action(fence_of(chat), [answer(call)])
     results = [ToolResultPart(tool_call_id=call["tool_call_id"], result=1)]
     _, second = Overlap(monkeypatch).run(
         lambda: states.interrupt(chat.pk),
@@ -276,27 +276,27 @@ def test_a_submission_that_comes_after_an_interrupt_is_refused(
 def test_a_lease_that_was_renewed_first_is_not_recovered(
     new_chat: NewChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chat = states.acquire(new_chat().pk, uuid4(), lease_seconds=-1)
+    chat = runs.acquire(new_chat().pk, uuid4(), lease_seconds=-1)
     assert chat is not None
     assert chat.runner_id is not None
-    held = states.renew_leases([chat.runner_id], lease_seconds=30)
+    held = runs.renew_leases([chat.runner_id], lease_seconds=30)
     assert held == {chat.runner_id}
-    assert states.recover(chat.pk) is False
+    assert runs.recover(chat.pk) is False
 
 
 @two_connections
 def test_of_two_recoveries_exactly_one_counts(
     new_chat: NewChat, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chat = states.acquire(new_chat().pk, uuid4(), lease_seconds=-1)
+    chat = runs.acquire(new_chat().pk, uuid4(), lease_seconds=-1)
     assert chat is not None
     recorder.clear()
     outcomes = Overlap(monkeypatch).run(
-        lambda: states.recover(chat.pk), lambda: states.recover(chat.pk)
+        lambda: runs.recover(chat.pk), lambda: runs.recover(chat.pk)
     )
     assert outcomes == (True, False)
     assert recorder.woken == [chat.pk]
-    assert states.renew_leases([chat.runner_id], lease_seconds=30) == set()
+    assert runs.renew_leases([chat.runner_id], lease_seconds=30) == set()
 
 
 @two_connections
@@ -346,7 +346,7 @@ def test_an_interrupt_whose_episode_moved_reads_the_log_again(
     stream(recorder, chat, "first step")
 
     def step_ends_and_the_next_begins() -> None:
-        states.commit_step(fence_of(chat), [answer(words="first step")])
+        runs.commit_step(fence_of(chat), [answer(words="first step")])
         stream(recorder, Chat.objects.get(pk=chat.pk), "second st")
 
     with once_before(monkeypatch, states, "interrupt", step_ends_and_the_next_begins) as tries:
@@ -367,7 +367,7 @@ def test_an_interrupt_of_a_turn_that_keeps_moving_stops_it_without_the_partial_a
     def interrupt_after_another_step(*args: Any, **kwargs: Any) -> Chat:
         moves.append(1)
         current = Chat.objects.get(pk=chat.pk)
-        states.commit_step(fence_of(current), [answer(words=f"step {len(moves)}")])
+        runs.commit_step(fence_of(current), [answer(words=f"step {len(moves)}")])
         stream(recorder, Chat.objects.get(pk=chat.pk), "more")
         return real(*args, **kwargs)
 
@@ -384,7 +384,7 @@ def test_a_turn_that_keeps_moving_is_archived_all_the_same(
     real = states.archive_chat
 
     def archive_after_another_step(*args: Any, **kwargs: Any) -> list[Chat]:
-        states.commit_step(fence_of(Chat.objects.get(pk=chat.pk)), [answer()])
+        runs.commit_step(fence_of(Chat.objects.get(pk=chat.pk)), [answer()])
         return real(*args, **kwargs)
 
     monkeypatch.setattr(states, "archive_chat", archive_after_another_step)
@@ -420,7 +420,7 @@ def test_a_promotion_that_lost_to_an_archive_says_so_even_on_its_last_try(
     def promote_after_a_change(*args: Any, **kwargs: Any) -> Chat:
         tries.append(1)
         if len(tries) <= 3:
-            states.commit_step(fence_of(Chat.objects.get(pk=chat.pk)), [answer()])
+            runs.commit_step(fence_of(Chat.objects.get(pk=chat.pk)), [answer()])
         else:
             states.archive_chat(chat.pk, partials={chat.pk: Partial(None)})
         return real(*args, **kwargs)
@@ -466,9 +466,9 @@ def test_a_send_that_interrupts_keeps_the_partial_answer_before_the_new_message(
 @one_connection
 def test_a_full_queue_of_an_idle_chat_is_drained_by_the_next_message(new_chat: NewChat) -> None:
     chat = running(new_chat())
-    for number in range(states.MAX_QUEUED):
+    for number in range(moves.MAX_QUEUED):
         states.send_message(chat.pk, user_content(chat.owner_id, f"queued {number}"))
-    states.fail(fence_of(chat), {"message": "broken"})
+    runs.fail(fence_of(chat), {"message": "broken"})
     sent = states.send_message(chat.pk, user_content(chat.owner_id, "one more"))
     assert sent.queued is not None
     assert refreshed(chat).status == Status.PENDING
@@ -479,7 +479,7 @@ def test_a_full_queue_of_an_idle_chat_is_drained_by_the_next_message(new_chat: N
 @one_connection
 def test_a_stored_step_ends_the_back_off_before_it(new_chat: NewChat) -> None:
     chat = running(new_chat())
-    states.record_retry(fence_of(chat), {"attempt": 1, "error": "busy"})
+    runs.record_retry(fence_of(chat), {"attempt": 1, "error": "busy"})
     assert refreshed(chat).retry == {"attempt": 1, "error": "busy"}
-    states.commit_step(fence_of(chat), [answer()])
+    runs.commit_step(fence_of(chat), [answer()])
     assert refreshed(chat).retry is None

@@ -23,12 +23,13 @@ import msgspec
 import pytest
 from django.test import TestCase
 
-from chatd.chats import states
+from chatd.chats import moves, runs, states
 from chatd.chats.models import Chat, Role, Status
+from chatd.chats.moves import EpisodeMovedError
 from chatd.chats.partial import Partial, partial_from_log
 from chatd.chats.parts import ToolResultPart
+from chatd.chats.runs import Fence, Progress
 from chatd.chats.selectors import open_client_calls
-from chatd.chats.states import EpisodeMovedError, Fence
 from chatd.chats.transition import StateConflictError
 from chatd.core.clock import now
 from chatd.core.errors import ChatdError
@@ -200,7 +201,7 @@ class Story:
                 partial=self.partial(),
             )
         )
-        if before.chat["archived"] or (sent is None and len(before.queue) == states.MAX_QUEUED):
+        if before.chat["archived"] or (sent is None and len(before.queue) == moves.MAX_QUEUED):
             assert sent is None
             return
         idle = before.status not in (Status.PENDING, Status.RUNNING, Status.REQUIRES_ACTION)
@@ -319,7 +320,7 @@ class Story:
 
     def acquire(self) -> None:
         before = self.now
-        chat = self.happen(lambda: states.acquire(self.chat_id, uuid4(), lease_seconds=30))
+        chat = self.happen(lambda: runs.acquire(self.chat_id, uuid4(), lease_seconds=30))
         assert (chat is not None) is (before.status == Status.PENDING)
         if chat:
             self.fences.append(fence_of(chat))
@@ -327,7 +328,7 @@ class Story:
     def renew(self) -> None:
         """A renewal moves the lease and nothing else; others hold none."""
         runner_id, before = self.now.chat["runner_id"], self.now
-        held = states.renew_leases([runner_id, uuid4()], lease_seconds=60)
+        held = runs.renew_leases([runner_id, uuid4()], lease_seconds=60)
         self.now = dump(self.chat_id)
         assert held == {runner_id}
         assert self.now.chat["lease_expires_at"] > now()
@@ -369,11 +370,11 @@ class Story:
         messages = [answer(*made), *map(result_of, made)]
         if self.random.random() < 0.2:
             messages = []
-        progress = self.happen(lambda: states.commit_step(fence_of(self.chat), messages))
+        progress = self.happen(lambda: runs.commit_step(fence_of(self.chat), messages))
         self.advance(progress)
         assert self.runs()
 
-    def advance(self, progress: states.Progress) -> None:
+    def advance(self, progress: Progress) -> None:
         """What the runner was told is what is stored; its next write names it."""
         stored = (self.now.status, self.now.chat["history_version"], self.now.chat["attempt"])
         assert (progress.status, progress.history_version, progress.attempt) == stored
@@ -382,12 +383,12 @@ class Story:
 
     def retry(self) -> None:
         notice = {"attempt": 1, "delay_ms": 5, "error": "again", "retrying_at": "now"}
-        self.advance(self.happen(lambda: states.record_retry(fence_of(self.chat), notice)))
+        self.advance(self.happen(lambda: runs.record_retry(fence_of(self.chat), notice)))
 
     def finish(self) -> None:
         before = self.now
         messages = [] if self.flip() else [answer()]
-        self.advance(self.happen(lambda: states.finish(fence_of(self.chat), messages)))
+        self.advance(self.happen(lambda: runs.finish(fence_of(self.chat), messages)))
         self.check_promoted(before, when=bool(before.queue))
         assert self.recorder.cancelled == []
 
@@ -395,20 +396,20 @@ class Story:
         asked = [call_part() for _ in range(self.random.randint(1, 2))]
         own = call_part("built_in")
         messages = [answer(own, *asked), result_of(own)]
-        self.advance(self.happen(lambda: states.require_action(fence_of(self.chat), messages)))
+        self.advance(self.happen(lambda: runs.require_action(fence_of(self.chat), messages)))
         assert open_client_calls(self.chat) == asked
         assert self.recorder.cancelled == []
 
     def fail(self) -> None:
         before = self.now
         error = {"message": "The provider is gone.", "kind": "generic", "retryable": False}
-        self.advance(self.happen(lambda: states.fail(fence_of(self.chat), error)))
+        self.advance(self.happen(lambda: runs.fail(fence_of(self.chat), error)))
         assert self.now.chat["last_error"] == error
         assert self.now.queue == before.queue
 
     def release(self) -> None:
         runner_id = self.now.chat["runner_id"]
-        assert self.happen(lambda: states.release(self.chat_id, runner_id)) is True
+        assert self.happen(lambda: runs.release(self.chat_id, runner_id)) is True
         assert self.now.status == Status.PENDING
 
     def a_runner_that_lost_the_chat_writes(self) -> None:
@@ -423,12 +424,12 @@ class Story:
         fence = self.random.choice(stale)
         late = [answer(call_part())]
         calls: dict[str, Callable[[], Any]] = {
-            "commit": lambda: states.commit_step(fence, late),
-            "finish": lambda: states.finish(fence, late),
-            "require": lambda: states.require_action(fence, late),
-            "fail": lambda: states.fail(fence, {"message": "late"}),
-            "retry": lambda: states.record_retry(fence, {"attempt": 9}),
-            "release": lambda: states.release(self.chat_id, fence.runner_id) or None,
+            "commit": lambda: runs.commit_step(fence, late),
+            "finish": lambda: runs.finish(fence, late),
+            "require": lambda: runs.require_action(fence, late),
+            "fail": lambda: runs.fail(fence, {"message": "late"}),
+            "retry": lambda: runs.record_retry(fence, {"attempt": 9}),
+            "release": lambda: runs.release(self.chat_id, fence.runner_id) or None,
         }
         before = self.now
         assert self.happen(calls[event]) is None
@@ -442,7 +443,7 @@ class Story:
             self.now = dump(self.chat_id)
         due = self.runs() and self.now.chat["lease_expires_at"] < now()
         runner_id = self.now.chat["runner_id"]
-        assert self.happen(lambda: states.recover(self.chat_id)) is due
+        assert self.happen(lambda: runs.recover(self.chat_id)) is due
         assert self.recorder.cancelled == ([runner_id] if due else [])
 
     def expire_action(self) -> None:
@@ -453,9 +454,9 @@ class Story:
         due = (
             waits and not self.now.chat["archived"] and self.now.chat["action_deadline_at"] < now()
         )
-        assert self.happen(lambda: states.expire_action(self.chat_id)) is due
+        assert self.happen(lambda: runs.expire_action(self.chat_id)) is due
         if due:
-            assert self.now.chat["last_error"]["message"] == states.ACTION_TIMED_OUT
+            assert self.now.chat["last_error"]["message"] == runs.ACTION_TIMED_OUT
 
     # the careless client
 

@@ -18,7 +18,7 @@ from chatd.providers.selectors import (
     resolve_model_call,
 )
 
-KEY = "sk-live-very-secret-key"
+KEY = "live-very-secret-key"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chatd.chats import states
+from chatd.chats import runs, states
 from chatd.chats.models import Chat
 from chatd.chats.partial import Partial, partial_from_log
 from chatd.live.backend import live_backend
@@ -111,7 +111,7 @@ def test_a_lost_doorbell_is_found_by_the_next_one(chats, rung):
     feed = follow(chat)
     states.send_message(chat.pk, user_content(chat.owner_id, "lost"))
     fence = start(chat)
-    states.commit_step(fence, [assistant("found")])
+    runs.commit_step(fence, [assistant("found")])
     events = feed.ring(rung[-1])
     assert texts(events) == ["lost", "found"]
     assert kinds(events) == ["message", "message", "running"]
@@ -140,7 +140,7 @@ def test_catching_up_with_nothing_new_shows_nothing(chats, rung):
 def test_catching_up_shows_an_error_and_its_status(chats, rung):
     chat = chats.pending()
     feed = follow(chat)
-    states.fail(start(chat), {"message": "x", "retryable": False})
+    runs.fail(start(chat), {"message": "x", "retryable": False})
     events = feed.catch_up()
     assert [event["type"] for event in events] == ["error", "status"]
     assert events[0]["error"] == {"message": "x", "kind": "generic", "retryable": False}
@@ -149,7 +149,7 @@ def test_catching_up_shows_an_error_and_its_status(chats, rung):
 def test_catching_up_shows_calls_that_wait_for_the_client(chats, rung):
     chat = chats.pending(dynamic_tools=[{"name": "lookup"}])
     feed = follow(chat)
-    states.require_action(start(chat), [calls("one")])
+    runs.require_action(start(chat), [calls("one")])
     events = feed.catch_up()
     assert kinds(events) == ["message", "requires_action", "action_required"]
     assert events[2]["action_required"]["tool_calls"][0]["args"] == '{"q":"one"}'
@@ -239,7 +239,7 @@ def test_parts_of_an_earlier_episode_are_dropped(chats, rung):
     fence = start(chat)
     old = episode_of(chat)
     feed = follow(chat)
-    states.record_retry(fence, RETRY)
+    runs.record_retry(fence, RETRY)
     feed.ring(rung[-1])
     assert feed.parts(entry(old, 1, "void")) == []
     new = episode_of(chat)
@@ -263,7 +263,7 @@ def test_parts_that_come_after_the_turn_are_dropped(chats, rung):
     fence = start(chat)
     episode = episode_of(chat)
     feed = follow(chat)
-    states.finish(fence, [assistant()])
+    runs.finish(fence, [assistant()])
     feed.ring(rung[-1])
     assert feed.parts(entry(episode, 1, "late")) == []
 
@@ -273,7 +273,7 @@ def test_a_lost_retry_still_voids_the_parts(chats, rung):
     fence = start(chat)
     feed = follow(chat)
     feed.parts(entry(episode_of(chat), 1, "void"))
-    states.record_retry(fence, RETRY)
+    runs.record_retry(fence, RETRY)
     one = entry(episode_of(chat), 1, "good")
     log(chat, one)
     events = feed.parts(one)
@@ -286,7 +286,7 @@ def test_a_lost_restart_still_voids_the_parts(chats, rung):
     fence = start(chat)
     feed = follow(chat)
     feed.parts(entry(episode_of(chat), 1, "void"))
-    assert states.release(chat.pk, fence.runner_id)
+    assert runs.release(chat.pk, fence.runner_id)
     events = feed.catch_up()
     assert kinds(events) == ["retry", "pending"]
     assert set(events[0]["retry"]) == {"attempt", "delay_ms", "error", "kind", "retrying_at"}
@@ -299,8 +299,8 @@ def test_a_retry_of_a_step_that_was_stored_meanwhile_is_over(chats, rung):
     chat = chats.pending()
     fence = start(chat)
     feed = follow(chat)
-    states.record_retry(fence, RETRY)
-    states.commit_step(fence, [assistant()])
+    runs.record_retry(fence, RETRY)
+    runs.commit_step(fence, [assistant()])
     assert kinds(feed.catch_up()) == ["message", "running"]
 
 
@@ -354,7 +354,7 @@ def drive(chat: Chat, rung: list[Notification], chance: random.Random):
         case "pending":
             start(chat)
         case "running":
-            fence = states.Fence(
+            fence = runs.Fence(
                 chat_id=chat.pk,
                 runner_id=current.runner_id,
                 history_version=current.history_version,
@@ -367,17 +367,17 @@ def drive(chat: Chat, rung: list[Notification], chance: random.Random):
             yield from entries
             step = chance.randrange(6)
             if step == 0:
-                states.commit_step(fence, [assistant("step")])
+                runs.commit_step(fence, [assistant("step")])
             elif step == 1:
-                states.record_retry(fence, RETRY)
+                runs.record_retry(fence, RETRY)
             elif step == 2:
                 queue(chat, "queued")
             elif step == 3:
                 states.interrupt(chat.pk, partial=streamed(chat, episode))
             elif step == 4:
-                states.release(chat.pk, current.runner_id)
+                runs.release(chat.pk, current.runner_id)
             else:
-                states.finish(fence, [assistant("done")])
+                runs.finish(fence, [assistant("done")])
         case _:
             states.send_message(chat.pk, user_content(chat.owner_id, "more"))
     yield from rung[heard:]

@@ -8,7 +8,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Opcode
 
-from chatd.chats import states
+from chatd.chats import runs, states
+from chatd.live.messages import Episode
 from chatd.sockets import registry
 from config.env import env
 from tests.api.client import API, HEADER, assistant, fresh, start
@@ -78,7 +79,7 @@ def test_a_shutdown_does_not_wait_for_a_peer_that_reads_nothing(
 ):
     monkeypatch.setattr(registry, "_CLOSE_SECONDS", 0.2)
     chat = chats.pending()
-    states.finish(start(chat), [assistant("x" * 2**20) for _ in range(20)])
+    runs.finish(start(chat), [assistant("x" * 2**20) for _ in range(20)])
     with LiveServer(timeout_graceful_shutdown=1) as server:
         stuck = RawSocket(server.port, f"{API}/chats/{chat.pk}/stream", tokens.alice)
         with server.watch(tokens.alice) as client:
@@ -108,7 +109,7 @@ def test_a_peer_that_answers_pings_stays(chats, tokens, transactional_db):
         client.take(2)
         for _ in range(5):
             client.socket.ping().wait(SECONDS)
-        states.finish(start(chat), [assistant()])
+        runs.finish(start(chat), [assistant()])
         assert kinds(client.until_status("waiting"))[-1] == "waiting"
 
 
@@ -123,7 +124,7 @@ def test_peers_that_vanish_while_being_sent_to_are_a_normal_end(server, chats, t
     quiet = type("Log", (), {"exception": lambda _, event, **__: logged.append(event)})()
     monkeypatch.setattr("chatd.sockets.consumer.log", quiet)
     chat = chats.pending()
-    states.finish(start(chat), [assistant("x" * 2**20) for _ in range(20)])
+    runs.finish(start(chat), [assistant("x" * 2**20) for _ in range(20)])
     for _ in range(3):
         client = server.follow(chat, tokens.alice)
         client.read()
@@ -143,7 +144,7 @@ def test_a_failure_while_sending_closes_with_1011(server, chats, tokens, monkeyp
     with server.follow(chat, tokens.alice) as client:
         client.take(2)
         monkeypatch.setattr("chatd.sockets.feed.message_body", None)
-        states.finish(start(chat), [assistant()])
+        runs.finish(start(chat), [assistant()])
         assert client.closed() == (1011, "internal error")
 
 
@@ -157,7 +158,7 @@ def test_a_lost_doorbell_is_healed(server, chats, tokens, monkeypatch):
             states.send_message(chat.pk, user_content(chat.owner_id, "unheard"))
         events = client.take(2)
         assert kinds(events) == ["message", "pending"]
-        states.finish(start(chat), [assistant()])
+        runs.finish(start(chat), [assistant()])
         assert kinds(client.take(3)) == ["running", "message", "waiting"]
 
 
@@ -172,10 +173,10 @@ def test_a_full_inbox_is_made_good_from_the_database(server, chats, tokens, monk
             current = fresh(chat)
             write_parts(
                 chat,
-                states.Episode(current.history_version, current.attempt),
+                Episode(current.history_version, current.attempt),
                 *[[delta(str(index))] for index in range(20)],
             )
-            states.finish(fence, [assistant(f"answer {turn}")])
+            runs.finish(fence, [assistant(f"answer {turn}")])
             states.send_message(chat.pk, user_content(chat.owner_id, f"question {turn}"))
         newest = chat.messages.latest("id").pk
         events += client.until(

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from chatd.chats import states
+from chatd.chats import runs, states
 from chatd.chats.models import Chat, Role, Status
 from chatd.chats.partial import Partial
 from chatd.chats.parts import ToolResultPart
-from chatd.chats.transition import NewMessage
+from chatd.chats.transition import NewMessage, StateConflictError
 from chatd.live.messages import Episode
 from tests.api.client import API, Api, assistant, calls, fresh, queue, start
 from tests.sockets.live import delta, kinds, said, texts, write_parts
@@ -53,7 +53,7 @@ def test_the_snapshot_comes_in_the_order_of_the_contract(server, chats, tokens):
     chat = chats.pending()
     fence = start(chat)
     queue(chat, "later")
-    states.record_retry(fence, RETRY)
+    runs.record_retry(fence, RETRY)
     with server.follow(chat, tokens.alice) as client:
         events = client.take(4)
     assert kinds(events) == ["running", "retry", "message", "queue_update"]
@@ -88,8 +88,8 @@ def test_a_past_error_is_a_status_and_no_event(server, chats, tokens):
 def test_a_retry_of_a_step_that_was_stored_is_over(server, chats, tokens):
     chat = chats.pending()
     fence = start(chat)
-    states.record_retry(fence, RETRY)
-    states.commit_step(fence, [assistant()])
+    runs.record_retry(fence, RETRY)
+    runs.commit_step(fence, [assistant()])
     with server.follow(chat, tokens.alice) as client:
         assert kinds(client.take(3)) == ["running", "message", "message"]
 
@@ -98,7 +98,7 @@ def test_a_retry_of_a_step_that_was_stored_is_over(server, chats, tokens):
 def test_after_id_limits_messages_and_nothing_else(server, chats, tokens, skip, shown):
     chat = chats.pending()
     fence = start(chat)
-    states.commit_step(fence, [assistant(f"number {index}") for index in range(4)])
+    runs.commit_step(fence, [assistant(f"number {index}") for index in range(4)])
     queue(chat)
     write_parts(chat, episode_of(chat), [delta("x")])
     ids = list(chat.messages.exclude(visibility="model").order_by("id").values_list("pk"))
@@ -135,14 +135,14 @@ def test_a_whole_turn_is_shown_in_order(server, chats, tokens):
         assert kinds(client.take(1)) == ["running"]
         write_parts(chat, episode_of(chat), [delta("a")], [delta("b")])
         assert said(client.take(2)) == "ab"
-        progress = states.commit_step(fence, [assistant("ab")])
+        progress = runs.commit_step(fence, [assistant("ab")])
         assert texts(client.take(1)) == ["ab"]
-        fence = states.Fence(
+        fence = runs.Fence(
             chat_id=chat.pk, runner_id=fence.runner_id, history_version=progress.history_version
         )
         write_parts(chat, episode_of(chat), [delta("c")])
         assert said(client.take(1)) == "c"
-        states.finish(fence, [assistant("c")])
+        runs.finish(fence, [assistant("c")])
         events = client.take(2)
         assert (kinds(events), texts(events)) == (["message", "waiting"], ["c"])
 
@@ -152,13 +152,13 @@ def test_a_retry_an_error_and_their_payloads(server, chats, tokens):
     with server.follow(chat, tokens.alice) as client:
         client.take(2)
         fence = start(chat)
-        states.record_retry(fence, RETRY)
+        runs.record_retry(fence, RETRY)
         events = client.take(2)
         assert kinds(events) == ["running", "retry"]
         assert events[1]["retry"] == RETRY
         write_parts(chat, episode_of(chat), [delta("again")])
         assert said(client.take(1)) == "again"
-        states.fail(fence, {"message": "It broke.", "kind": "timeout", "retryable": True})
+        runs.fail(fence, {"message": "It broke.", "kind": "timeout", "retryable": True})
         events = client.take(2)
         assert kinds(events) == ["error", "error"]
         assert events[0] == {
@@ -200,7 +200,7 @@ def test_calls_for_the_client_carry_their_arguments_as_text(server, chats, token
     with server.follow(chat, tokens.alice) as client:
         client.take(2)
         fence = start(chat)
-        states.require_action(fence, [calls("one", "two")])
+        runs.require_action(fence, [calls("one", "two")])
         events = client.take(4)
         assert kinds(events) == ["running", "message", "requires_action", "action_required"]
         wanted = events[3]["action_required"]["tool_calls"]
@@ -215,7 +215,7 @@ def test_calls_for_the_client_carry_their_arguments_as_text(server, chats, token
 
 def test_an_edit_refreshes_everything_whatever_was_skipped(server, chats, tokens):
     chat = chats.pending()
-    states.finish(start(chat), [assistant("one")])
+    runs.finish(start(chat), [assistant("one")])
     states.send_message(chat.pk, user_content(chat.owner_id, "two"))
     fence = start(chat)
     queue(chat)
@@ -227,8 +227,8 @@ def test_an_edit_refreshes_everything_whatever_was_skipped(server, chats, tokens
         assert kinds(events) == ["message", "message", "message", "queue_update", "pending"]
         assert texts(events) == ["hello", "one", "three"]
         assert "queued_messages" not in events[3]
-        with pytest.raises(states.StateConflictError):
-            states.commit_step(fence, [assistant("late")])
+        with pytest.raises(StateConflictError):
+            runs.commit_step(fence, [assistant("late")])
 
 
 def test_internal_fields_are_stripped_on_the_way_out(server, chats, tokens):
@@ -236,7 +236,7 @@ def test_internal_fields_are_stripped_on_the_way_out(server, chats, tokens):
     part: dict[str, Any] = {"type": "text", "text": "x", "provider_metadata": {"secret": 1}}
     with server.follow(chat, tokens.alice) as client:
         client.take(2)
-        states.finish(start(chat), [NewMessage(role=Role.ASSISTANT, content=[part])])
+        runs.finish(start(chat), [NewMessage(role=Role.ASSISTANT, content=[part])])
         (message,) = [e for e in client.until_status("waiting") if e["type"] == "message"]
     assert message["message"]["content"] == [{"type": "text", "text": "x"}]
 
@@ -245,7 +245,7 @@ def test_what_a_model_put_into_a_call_never_ends_the_stream(server, chats, token
     chat = chats.pending()
     args = {"n": 10**30, "deep": json.loads("[" * 300 + "]" * 300)}
     part = {"type": "tool-call", "tool_call_id": "c", "tool_name": "t", "args": args}
-    states.finish(start(chat), [NewMessage(role=Role.ASSISTANT, content=[part])])
+    runs.finish(start(chat), [NewMessage(role=Role.ASSISTANT, content=[part])])
     with server.follow(chat, tokens.alice) as client:
         events = client.take(3)
     assert events[2]["message"]["content"][0]["args"] == args
@@ -256,7 +256,7 @@ def test_what_a_model_put_into_a_call_never_ends_the_stream(server, chats, token
 
 def test_many_messages_come_in_frames_of_at_most_256_events(server, chats, tokens):
     chat = chats.pending()
-    states.finish(start(chat), [assistant(str(index)) for index in range(600)])
+    runs.finish(start(chat), [assistant(str(index)) for index in range(600)])
     with server.follow(chat, tokens.alice) as client:
         events = client.take(602)
     assert texts(events)[1:] == [str(index) for index in range(600)]
@@ -268,7 +268,7 @@ def test_large_messages_are_spread_over_frames_below_the_clients_limit(server, c
     sizes = [3 * 2**20, 10, 2**20, 2**20 - 300, 10, 3 * 2**20]
     words = ["é" * (size // 2) for size in sizes]
     with server.follow(chat, tokens.alice) as live:
-        states.finish(start(chat), [assistant(text) for text in words])
+        runs.finish(start(chat), [assistant(text) for text in words])
         assert texts(live.until_status("waiting")) == ["hello", *words]
     with server.follow(chat, tokens.alice) as client:
         assert texts(client.take(8)) == ["hello", *words]
@@ -276,7 +276,7 @@ def test_large_messages_are_spread_over_frames_below_the_clients_limit(server, c
 
 def test_a_full_refresh_comes_in_frames_too(server, chats, tokens):
     chat = chats.pending()
-    states.finish(start(chat), [assistant(str(index)) for index in range(300)])
+    runs.finish(start(chat), [assistant(str(index)) for index in range(300)])
     states.send_message(chat.pk, user_content(chat.owner_id))
     newest = chat.messages.latest("id")
     with server.follow(chat, tokens.alice, f"?after_id={newest.pk}") as client:
@@ -298,7 +298,7 @@ def test_reconnecting_with_the_newest_id_loses_and_doubles_nothing(server, chats
             status = fresh(chat).status
             events = [client.next()]
             assert kinds(events) == [status]
-            states.finish(start(chat), [assistant(f"{turn} seen")])
+            runs.finish(start(chat), [assistant(f"{turn} seen")])
             events += client.until_status("waiting")
             seen += [e["message"]["id"] for e in events if e["type"] == "message"]
             client.drop()
@@ -314,7 +314,7 @@ def test_two_followers_see_the_same(server, chats, tokens):
         server.follow(chat, tokens.alice) as one,
         server.follow(chat, tokens.root) as two,
     ):
-        states.finish(start(chat), [assistant()])
+        runs.finish(start(chat), [assistant()])
         first, second = (client.until_status("waiting") for client in (one, two))
     assert first == second
 
@@ -322,8 +322,8 @@ def test_two_followers_see_the_same(server, chats, tokens):
 def test_events_of_another_chat_are_never_shown(server, chats, tokens):
     chat, other = chats.pending(), chats.pending()
     with server.follow(chat, tokens.alice) as client:
-        states.finish(start(other), [assistant("elsewhere")])
-        states.finish(start(chat), [assistant("here")])
+        runs.finish(start(other), [assistant("elsewhere")])
+        runs.finish(start(chat), [assistant("here")])
         events = client.until_status("waiting")
     assert {event["chat_id"] for event in events} == {str(chat.pk)}
 
@@ -341,7 +341,7 @@ def test_the_owner_has_read_everything_on_connecting_and_on_leaving(server, chat
         client.take(3)
         assert fresh(chat).last_read_message_id == newest_answer(chat)
         states.send_message(chat.pk, user_content(chat.owner_id))
-        states.finish(start(chat), [assistant("second")])
+        runs.finish(start(chat), [assistant("second")])
         client.until_status("waiting")
         assert fresh(chat).last_read_message_id < newest_answer(chat)
     server.stop()
@@ -351,7 +351,7 @@ def test_the_owner_has_read_everything_on_connecting_and_on_leaving(server, chat
 def test_the_owner_who_vanishes_has_read_everything_too(server, chats, tokens):
     chat = chats.pending()
     with server.follow(chat, tokens.alice) as client:
-        states.finish(start(chat), [assistant()])
+        runs.finish(start(chat), [assistant()])
         client.until_status("waiting")
         client.drop()
     server.stop()
@@ -398,7 +398,7 @@ def test_a_deleted_chat_ends_its_streams_normally(server, chats, tokens):
     chat = chats.pending()
     with server.follow(chat, tokens.alice) as client:
         client.take(2)
-        notification = states.acquire(chat.pk, chat.pk, lease_seconds=60)
+        notification = runs.acquire(chat.pk, chat.pk, lease_seconds=60)
         assert notification is not None
         client.take(1)
         fresh(chat).delete()
@@ -409,6 +409,6 @@ def test_a_deleted_chat_ends_its_streams_normally(server, chats, tokens):
 def test_text_content_is_sent_as_it_was(server, chats, tokens):
     words = '"\\\n\u0000\ue000<&>\u2028\U0001f600'
     chat = chats.pending()
-    states.finish(start(chat), [NewMessage(role=Role.ASSISTANT, content=text(words))])
+    runs.finish(start(chat), [NewMessage(role=Role.ASSISTANT, content=text(words))])
     with server.follow(chat, tokens.alice) as client:
         assert texts(client.take(3))[1] == words

@@ -2,7 +2,7 @@
 
 import json
 
-from chatd.chats import states
+from chatd.chats import runs, states
 from chatd.chats.models import Chat
 from tests.api.client import Api, Chats, assistant, calls, fresh, start, text_part
 from tests.api.test_chats_create import ALWAYS
@@ -31,7 +31,7 @@ def test_the_life_of_a_chat(server, chats: Chats, tokens):
     with server.watch(token) as client:
         chat = chats.pending()
         fence = start(chat)
-        states.finish(fence, [assistant()])
+        runs.finish(fence, [assistant()])
         created, done = client.take(2)
         assert (created["kind"], created["chat"]["status"]) == ("created", "pending")
         # The start of a run is silent.
@@ -41,7 +41,7 @@ def test_the_life_of_a_chat(server, chats: Chats, tokens):
         assert client.next()["chat"]["status"] == "pending"
         states.interrupt(chat.pk)
         assert client.next()["chat"]["status"] == "pending"
-        states.fail(start(chat), {"message": "x", "retryable": False})
+        runs.fail(start(chat), {"message": "x", "retryable": False})
         failed = client.next()
         assert (failed["chat"]["status"], failed["chat"]["last_error"]["message"]) == ("error", "x")
         states.archive_chat(chat.pk)
@@ -68,7 +68,7 @@ def test_archiving_an_active_family_tells_of_each_chat(server, chats: Chats, tok
 def test_calls_for_the_client_come_with_their_arguments_as_text(server, chats: Chats, tokens):
     chat = chats.pending(dynamic_tools=[{"name": "lookup"}])
     with server.watch(tokens.alice) as client:
-        states.require_action(start(chat), [calls("one")])
+        runs.require_action(start(chat), [calls("one")])
         change, action = client.take(2)
     assert change["chat"]["status"] == "requires_action"
     assert set(action) == {"kind", "chat", "tool_calls"}

@@ -7,6 +7,7 @@ from chatd.accounts.actions import create_token
 from chatd.accounts.models import Organization, User
 from chatd.chats import states
 from chatd.chats.models import Chat, ClientType
+from chatd.chats.moves import UserContent
 from chatd.providers.models import ModelConfig
 
 
@@ -20,8 +21,8 @@ def text(words: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": words}]
 
 
-def user_content(user_id: UUID, words: str = "hello") -> states.UserContent:
-    return states.UserContent(content=text(words), size_bytes=len(words), created_by=user_id)
+def user_content(user_id: UUID, words: str = "hello") -> UserContent:
+    return UserContent(content=text(words), size_bytes=len(words), created_by=user_id)
 
 
 def pending_chat(

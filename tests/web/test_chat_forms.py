@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from chatd.chats.models import Chat, Role, Status
-from chatd.chats.states import MAX_QUEUED
+from chatd.chats.moves import MAX_QUEUED
 from chatd.core.clock import now
 from tests.web.conftest import text
 

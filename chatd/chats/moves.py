@@ -1,0 +1,158 @@
+"""Moves that several transitions share: stop what runs, queue, promote, choose a model.
+
+They change an open transition; only `states` and `runs` use them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Sum
+
+from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status, Visibility
+from chatd.chats.partial import Partial, partial_messages, synthetic_results
+from chatd.chats.selectors import open_client_calls
+from chatd.chats.transition import NewMessage, Transition
+from chatd.core.errors import ChatdError, ErrorCode, bad_request
+from chatd.live.messages import Episode
+from chatd.providers.models import ModelConfig
+from chatd.providers.selectors import default_model_config, existing_model_config
+from config.env import env
+
+MAX_QUEUED = 20
+MAX_QUEUED_BYTES = 3 * 1024 * 1024
+"""A queue event carries the whole queue and must fit one frame of 4 MiB."""
+
+
+class EpisodeMovedError(Exception):
+    """The partial answer at hand is not of the episode that runs now: read its log again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserContent:
+    """A message of a person. `content`: stored parts; `size_bytes`: of their JSON."""
+
+    content: list[dict[str, Any]]
+    size_bytes: int
+    created_by: UUID
+    api_key_id: str | None = None
+    model_config_id: UUID | None = None
+
+
+def stop(t: Transition, partial: Partial | None, reason: str, *, announce: bool = True) -> None:
+    """End what the chat does now: keep a partial answer, close client-side calls."""
+    if t.chat.status == Status.RUNNING:
+        episode = Episode(t.chat.history_version, t.chat.attempt)
+        if partial is None or (partial.episode is not None and partial.episode != episode):
+            raise EpisodeMovedError
+        if announce:
+            t.pass_through(Status.WAITING)
+        t.insert(partial_messages(partial, model_config_id=t.chat.last_model_config_id))
+    elif t.chat.status == Status.REQUIRES_ACTION:
+        close_client_calls(t, reason)
+
+
+def repeat_status(t: Transition) -> None:
+    """Tell clients the status again: an interrupt is always answered with one."""
+    t.notify(status=str(t.chat.status))
+    t.watch("status_change")
+
+
+def close_client_calls(t: Transition, reason: str) -> None:
+    calls = open_client_calls(t.chat)
+    t.insert(synthetic_results(calls, reason, model_config_id=t.chat.last_model_config_id))
+
+
+def clear_summary(t: Transition) -> None:
+    if t.chat.last_turn_summary is not None:
+        t.set(last_turn_summary=None)
+        t.watch("summary_change")
+
+
+def action_deadline(t: Transition) -> datetime:
+    return t.at + timedelta(seconds=env.action_timeout_seconds)
+
+
+def insert_user(
+    t: Transition,
+    message: UserContent,
+    model: ModelConfig,
+    *,
+    visibility: Visibility = Visibility.BOTH,
+) -> ChatMessage:
+    return t.insert(
+        [
+            NewMessage(
+                role=Role.USER,
+                content=message.content,
+                visibility=visibility,
+                created_by=message.created_by,
+                api_key_id=message.api_key_id,
+                model_config_id=model.pk,
+            )
+        ]
+    )[0]
+
+
+def enqueue(t: Transition, message: UserContent, model: ModelConfig) -> ChatQueuedMessage:
+    waiting = t.chat.queued_messages
+    held = waiting.aggregate(total=Sum("size_bytes"))["total"] or 0
+    if waiting.count() >= MAX_QUEUED or (held and held + message.size_bytes > MAX_QUEUED_BYTES):
+        raise ChatdError(
+            ErrorCode.TOO_MANY,
+            "Message queue is full.",
+            detail=f"Maximum {MAX_QUEUED} messages can be queued.",
+        )
+    queued = ChatQueuedMessage.objects.create(
+        chat_id=t.chat.pk,
+        content=message.content,
+        size_bytes=message.size_bytes,
+        model_config_id=model.pk,
+        created_by=message.created_by,
+        api_key_id=message.api_key_id,
+        created_at=t.at,
+    )
+    t.queue_changed()
+    return queued
+
+
+def promote_head(t: Transition) -> bool:
+    """Promote the oldest queued message; False when the queue is empty."""
+    head = t.chat.queued_messages.order_by("created_at", "id").first()
+    if head is None:
+        return False
+    promote(t, head, created_by=t.chat.owner_id)
+    return True
+
+
+def promote(t: Transition, queued: ChatQueuedMessage, *, created_by: UUID) -> None:
+    model = model_for(t.chat, queued.model_config_id, strict=False)
+    message = UserContent(
+        content=queued.content,
+        size_bytes=queued.size_bytes,
+        created_by=created_by,
+        api_key_id=queued.api_key_id,
+    )
+    queued.delete()
+    t.queue_changed()
+    insert_user(t, message, model)
+    t.set_status(Status.PENDING)
+
+
+def model_for(chat: Chat, requested: UUID | None, *, strict: bool) -> ModelConfig:
+    """Return the model of a message: the requested one, else the chat's last, else the default.
+
+    With `strict` an unknown request is a 400; otherwise the next choice is taken.
+    """
+    chosen = existing_model_config(requested)
+    if requested is not None and chosen is None and strict:
+        raise bad_request("Invalid model config ID.")
+    chosen = chosen or existing_model_config(chat.last_model_config_id) or default_model_config()
+    if chosen is None:
+        raise ChatdError(
+            ErrorCode.INTERNAL,
+            "No default chat model config is available.",
+            detail="An administrator must configure a model first.",
+        )
+    return chosen

@@ -1,0 +1,193 @@
+"""The engine's events of the state machine: what a runner and the sweeps do to a chat.
+
+As in `states`, each function is one short transaction. A runner's write carries a fence: its id
+and the history version it worked on. When either has moved, the write is refused.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from chatd.chats.law import Event
+from chatd.chats.models import Chat, ChatMessage, Status
+from chatd.chats.moves import action_deadline, clear_summary, close_client_calls, promote_head
+from chatd.chats.selectors import open_client_calls
+from chatd.chats.transition import NewMessage, StateConflictError, Transition, transition
+from chatd.chats.wire import client_call_bodies
+from chatd.core.clock import now, rfc3339
+from chatd.core.errors import ChatdError
+
+ACTION_TIMED_OUT = "Dynamic tool execution timed out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """What a runner's write names: refused as soon as either has moved."""
+
+    chat_id: UUID
+    runner_id: UUID
+    history_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a runner stands after a write of its own."""
+
+    status: Status
+    history_version: int
+    attempt: int
+    message_ids: tuple[int, ...] = ()
+
+
+def acquire(chat_id: UUID, runner_id: UUID, *, lease_seconds: float) -> Chat | None:
+    """Take a pending chat for a runner; None when it is not to be had (that is normal)."""
+    try:
+        with transition(chat_id, Event.ACQUIRE) as t:
+            t.set_status(Status.RUNNING, silent=True)
+            t.set(
+                runner_id=runner_id,
+                lease_expires_at=t.at + timedelta(seconds=lease_seconds),
+                started_at=t.at,
+                attempt=t.chat.attempt + 1,
+            )
+            t.notify(worker_id=str(runner_id))
+            return t.chat
+    except StateConflictError:
+        return None
+    except ChatdError:  # the chat is gone
+        return None
+
+
+def renew_leases(runner_ids: Sequence[UUID], *, lease_seconds: float) -> set[UUID]:
+    """Extend the leases of these runners in one statement; returns those that still hold one."""
+    held = Chat.objects.filter(runner_id__in=runner_ids, status=Status.RUNNING)
+    held.update(lease_expires_at=now() + timedelta(seconds=lease_seconds))
+    return {runner for runner in held.values_list("runner_id", flat=True) if runner}
+
+
+def commit_step(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
+    """Store the messages of a step; the runner goes on with a new episode.
+
+    Raises StateConflictError when the fence has moved.
+    """
+    with _fenced(fence, Event.COMMIT_STEP) as t:
+        rows = t.insert(messages)
+        if rows:
+            t.set(attempt=1, retry=None)
+        return _progress(t, rows)
+
+
+def finish(fence: Fence, messages: Sequence[NewMessage] = ()) -> Progress:
+    """End a turn well, with the messages of its last step; the head of the queue is promoted."""
+    with _fenced(fence, Event.FINISH) as t:
+        rows = t.insert(messages)
+        if not promote_head(t):
+            t.set_status(Status.WAITING)
+        t.settle_runner()
+        return _progress(t, rows)
+
+
+def require_action(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
+    """End a turn at client-side tool calls: the chat waits for their results."""
+    with _fenced(fence, Event.REQUIRE_ACTION) as t:
+        rows = t.insert(messages)
+        t.set_status(Status.REQUIRES_ACTION, deadline=action_deadline(t))
+        t.settle_runner()
+        t.notify(action_required=True)
+        t.watch("action_required", tool_calls=client_call_bodies(open_client_calls(t.chat)))
+        return _progress(t, rows)
+
+
+def fail(fence: Fence, error: dict[str, Any]) -> Progress:
+    """End a turn with an error (a stored ChatError). The queue stays; the next send drains it."""
+    with _fenced(fence, Event.FAIL) as t:
+        t.notify(error_payload=error, error=str(error.get("message", "")))
+        t.set_status(Status.ERROR, error=error)
+        t.settle_runner()
+        clear_summary(t)
+        return _progress(t, [])
+
+
+def record_retry(fence: Fence, retry: dict[str, Any]) -> Progress:
+    """Announce a back-off; parts streamed so far are void and a new episode begins."""
+    with _fenced(fence, Event.RETRY) as t:
+        t.set(attempt=t.chat.attempt + 1, retry=retry, retry_version=t.version)
+        t.notify(retry=retry)
+        return _progress(t, [])
+
+
+def release(chat_id: UUID, runner_id: UUID) -> bool:
+    """Give a running turn back to pending (shutdown); False when it was not ours any more."""
+    try:
+        with transition(chat_id, Event.RELEASE) as t:
+            if t.chat.runner_id != runner_id:
+                raise t.conflict("another runner holds the chat")
+            _void_parts(t, "The worker is restarting; the turn goes on with another one.")
+            t.set_status(Status.PENDING, silent=True)
+            t.settle_runner()
+    except (StateConflictError, ChatdError):
+        return False
+    return True
+
+
+def recover(chat_id: UUID) -> bool:
+    """Make a running chat pending again when its lease has expired; False when it has not."""
+    try:
+        with transition(chat_id, Event.RECOVER) as t:
+            if t.chat.lease_expires_at is None or t.chat.lease_expires_at > t.at:
+                raise t.conflict("the lease is alive")
+            _void_parts(t, "The worker that ran this turn stopped responding.")
+            t.set_status(Status.PENDING, silent=True)
+    except (StateConflictError, ChatdError):
+        return False
+    return True
+
+
+def expire_action(chat_id: UUID) -> bool:
+    """End a wait for client-side results whose deadline has passed; False when it has not."""
+    try:
+        with transition(chat_id, Event.EXPIRE_ACTION) as t:
+            if t.chat.action_deadline_at is None or t.chat.action_deadline_at > t.at:
+                raise t.conflict("the deadline has not passed")
+            error = {"message": ACTION_TIMED_OUT, "kind": "generic", "retryable": False}
+            close_client_calls(t, ACTION_TIMED_OUT)
+            t.notify(error_payload=error, error=ACTION_TIMED_OUT)
+            t.set_status(Status.ERROR, error=error)
+    except (StateConflictError, ChatdError):
+        return False
+    return True
+
+
+@contextmanager
+def _fenced(fence: Fence, event: Event) -> Iterator[Transition]:
+    with transition(fence.chat_id, event) as t:
+        held = (t.chat.runner_id, t.chat.history_version)
+        if held != (fence.runner_id, fence.history_version):
+            raise t.conflict("the runner was fenced out")
+        yield t
+
+
+def _progress(t: Transition, rows: Sequence[ChatMessage]) -> Progress:
+    return Progress(
+        status=Status(t.chat.status),
+        history_version=t.chat.history_version,
+        attempt=t.chat.attempt,
+        message_ids=tuple(row.pk for row in rows),
+    )
+
+
+def _void_parts(t: Transition, why: str) -> None:
+    """Tell followers to drop the parts of the attempt that will be made again."""
+    t.notify(
+        retry={
+            "attempt": t.chat.attempt,
+            "delay_ms": 0,
+            "error": why,
+            "kind": "generic",
+            "retrying_at": rfc3339(t.at),
+        }
+    )
+    t.set(retry_version=t.version)
