@@ -27,7 +27,7 @@ test-states: $(DEV) ## Drive the state machine with 20,000 random steps per data
 lint: $(DEV) ## Check format, style, templates and import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/djlint --quiet --check templates --lint
+	$(BIN)/djlint --quiet --lint templates
 	$(BIN)/lint-imports
 
 type: $(DEV) ## Check types (mypy strict)
