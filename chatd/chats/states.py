@@ -263,6 +263,9 @@ def archive_chat(chat_id: UUID, *, partials: Mapping[UUID, Partial] | None = Non
         family = _locked_family(chat_id)
         done = [_archive_one(family[0].pk, known)]
         done += [_archive_one(chat.pk, known) for chat in family[1:] if not chat.archived]
+        # The family is kept together: retention counts from now for all of it.
+        earlier = [chat.pk for chat in family[1:] if chat.archived]
+        Chat.objects.filter(pk__in=earlier).update(archived_at=now(), updated_at=now())
         if family[0].pin_order:
             close_gaps(family[0].owner_id)
         return done

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from chatd.chats.law import Event
 from chatd.chats.models import Chat, Status
 from chatd.chats.moves import EpisodeMovedError, UserContent
 from chatd.chats.partial import Partial
+from chatd.core.clock import now
 from chatd.live.messages import Notification, StreamedPart
 from chatd.providers.actions import save_model_config
 from chatd.providers.models import ModelConfig
@@ -298,3 +300,24 @@ def test_an_event_of_a_chat_that_is_gone_is_not_found_or_lost() -> None:
     assert runs.release(nobody, uuid4()) is False
     with pytest.raises(Exception, match="not found"):
         states.send_message(nobody, user_content(uuid4()))
+
+
+def test_archiving_a_root_restarts_the_retention_of_sub_chats_that_were_archived_before(
+    new_chat: NewChat,
+) -> None:
+    root = new_chat()
+    child = new_chat()
+    long_ago = now() - timedelta(days=20)
+    Chat.objects.filter(pk=child.pk).update(
+        parent_chat=root,
+        root_chat=root,
+        status=Status.WAITING,
+        archived=True,
+        archived_at=long_ago,
+        updated_at=long_ago,
+    )
+    states.archive_chat(root.pk, partials={})
+    child.refresh_from_db()
+    assert child.archived_at is not None
+    assert child.archived_at > long_ago
+    assert child.updated_at > long_ago

