@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from chatd.chats.models import Chat, ChatMessage, Status
+from chatd.chats.models import Chat, ChatMessage, Role, Status
 from chatd.chats.selectors import (
     get_chat_unscoped,
     list_queue,
@@ -162,7 +162,7 @@ class StreamFeed:
         if chat.snapshot_version > shown.snapshot_version:
             cut = chat.refresh_version > shown.snapshot_version
             after_id, from_revision = (0, 0) if cut else (self._after_id, shown.snapshot_version)
-            notice = self._missed_retry(chat)
+            notice = self._missed_retry(chat, read.messages)
             if notice is not None:
                 yield [self._encode.retry(notice)]
             pages = self._messages(read.messages, after_id, from_revision, chat.snapshot_version)
@@ -174,13 +174,18 @@ class StreamFeed:
         if parts:
             yield parts
 
-    def _missed_retry(self, chat: Chat) -> dict[str, Any] | None:
-        """Return the retry notice that was missed: parts that were shown are void."""
-        if chat.retry_version <= self.version:
-            return None
-        if chat.retry and chat.retry_version > chat.history_version:
+    def _missed_retry(self, chat: Chat, new: list[ChatMessage]) -> dict[str, Any] | None:
+        """Return the retry notice that was missed: parts that were shown are void.
+
+        They are void too when the history went on without an answer that stands for them.
+        """
+        retried = chat.retry_version > self.version
+        if retried and chat.retry and chat.retry_version > chat.history_version:
             return dict(chat.retry)
-        return _restarted(chat.attempt) if self._last_seq else None
+        moved = chat.history_version != self._shown.episode.history_version
+        answered = any(message.role == Role.ASSISTANT for message in new)
+        void = self._last_seq and (retried or (moved and not answered))
+        return _restarted(chat.attempt) if void else None
 
     def _changes(self, read: _Read, shown: _Shown) -> list[bytes]:
         chat, encode = read.chat, self._encode

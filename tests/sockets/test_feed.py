@@ -234,6 +234,17 @@ def test_a_folded_entry_is_sent_whole_after_telling_the_client_to_drop_what_it_s
     assert said(feed.parts(entry(episode, 5, "e"))) == "e"
 
 
+def test_parts_of_a_failed_turn_are_dropped_by_whoever_missed_that_it_failed(chats, rung):
+    chat = chats.pending()
+    fence = start(chat)
+    feed = follow(chat)
+    assert said(feed.parts(entry(episode_of(chat), 1, "half an answ"))) == "half an answ"
+    runs.fail(fence, {"message": "no", "kind": "generic", "retryable": False})
+    states.send_message(chat.pk, user_content(chat.owner_id, "again"))
+    start(chat)
+    assert kinds(feed.catch_up()) == ["retry", "message", "running"]
+
+
 def test_parts_of_an_earlier_episode_are_dropped(chats, rung):
     chat = chats.pending()
     fence = start(chat)
