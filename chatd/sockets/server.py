@@ -9,11 +9,17 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+import structlog
 import uvicorn
+from channels.layers import get_channel_layer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from redis.exceptions import RedisError
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from chatd.sockets import registry
 from chatd.sockets.consumer import GOING_AWAY
+
+log = structlog.get_logger(__name__)
 
 PING_SECONDS = 15.0
 _FLUSH_SECONDS = 5.0
@@ -56,6 +62,7 @@ class ChatdServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        await _keep_receiving()
         if self.started and self._announce is not None:
             self._announce()
 
@@ -70,6 +77,20 @@ class ChatdServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             # What it was sent stays unread, so its transport would never close by itself.
             connection.transport.abort()
+
+
+async def _keep_receiving() -> None:
+    """Hold one subscription for as long as the process lives.
+
+    The Redis layer looks for messages every 100 ms while nobody is subscribed, which would delay
+    what the first of several sockets gets.
+    """
+    layer = get_channel_layer()
+    if isinstance(layer, RedisPubSubChannelLayer):
+        try:
+            await layer.new_channel("awake.")
+        except (RedisError, OSError) as error:
+            log.warning("live layer is not reachable yet", error=str(error))
 
 
 def server_config(*, host: str, port: int) -> uvicorn.Config:
