@@ -23,7 +23,7 @@ app.conf.update(
         if env.redis_url
         else {"polling_interval": 0.01}
     ),
-    imports=["chatd.turns.tasks"],
+    imports=["chatd.turns.tasks", "chatd.api.tasks"],
     broker_connection_retry_on_startup=True,
     broker_pool_limit=16,
     task_ignore_result=True,
@@ -41,6 +41,7 @@ app.conf.update(
     worker_send_task_events=False,
     beat_schedule={
         "housekeeping": {"task": "chatd.turns.housekeeping", "schedule": 3600.0},
+        "stored-answers": {"task": "chatd.api.purge_stored_answers", "schedule": 3600.0},
     },
 )
 

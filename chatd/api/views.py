@@ -1,6 +1,7 @@
 """What the resources share: the acting person, and the answer for unknown routes."""
 
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -8,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from chatd.accounts.actor import Actor
+from chatd.api import idempotency
 from chatd.api.rendering import ContractJSONRenderer, JSONOnly
 
 
@@ -19,6 +21,18 @@ class ResourceViewSet(ViewSet):
 
     def actor(self, request: Request) -> Actor:
         return cast("Actor", request.auth)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Once the caller is known, have a write with an Idempotency-Key run once."""
+        super().initial(request, *args, **kwargs)
+        method = (request.method or "").lower()
+        handler = getattr(self, method, None)
+        if handler is not None and method in _WRITES and idempotency.HEADER in request.headers:
+            user = self.actor(request).user
+            setattr(self, method, partial(idempotency.run_once, handler, user))
+
+
+_WRITES = frozenset({"post", "put", "patch", "delete"})
 
 
 @csrf_exempt  # a program's POST to a route that is not served is a 404, not a matter of CSRF
