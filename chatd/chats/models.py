@@ -7,7 +7,7 @@ import uuid
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import ExpressionWrapper, F, Q
 from django.db.models.functions import Lower
 
 from chatd.accounts.models import Organization
@@ -86,7 +86,12 @@ class Chat(models.Model):
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="spawned"
     )
     root_chat = models.ForeignKey(
-        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="descendants"
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="descendants",
+        db_index=False,  # most chats are roots: `chat_by_root` leaves them out
     )
     last_model_config = models.ForeignKey(ModelConfig, on_delete=models.PROTECT, related_name="+")
     title = models.TextField(default="New Chat")
@@ -182,9 +187,19 @@ class Chat(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["owner", "-updated_at", "-id"],
+                F("owner"),
+                F("archived"),
+                ExpressionWrapper(Q(pin_order=0), output_field=models.BooleanField()),
+                F("pin_order"),
+                F("updated_at").desc(),
+                F("id").desc(),
                 condition=Q(parent_chat__isnull=True),
                 name="chat_list_by_owner",
+            ),
+            models.Index(
+                fields=["root_chat", "-created_at"],
+                condition=Q(root_chat__isnull=False),
+                name="chat_by_root",
             ),
             models.Index(
                 fields=["updated_at"], condition=Q(status=Status.PENDING), name="chat_pending"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
 from chatd.accounts.models import User
@@ -129,7 +129,10 @@ def list_chats_for(
 
 
 def _after(cursor: Chat) -> Q:
-    older = Q(updated_at__lt=cursor.updated_at) | Q(updated_at=cursor.updated_at, id__lt=cursor.pk)
+    # The first condition is implied; it lets the index start at the cursor.
+    older = Q(updated_at__lte=cursor.updated_at) & (
+        Q(updated_at__lt=cursor.updated_at) | Q(id__lt=cursor.pk)
+    )
     if cursor.pin_order:
         return (
             Q(pin_order=0)
@@ -179,14 +182,16 @@ def newest_by_workspace(user: User, workspace_ids: Sequence[UUID]) -> dict[UUID,
 
 def list_children_for(user: User, roots: list[Chat]) -> dict[UUID, list[Chat]]:
     """Return the sub-chats of roots, by root id, that share the root's archived state."""
-    by_root: dict[UUID, list[Chat]] = {root.pk: [] for root in roots}
+    archived = {root.pk: root.archived for root in roots}
+    by_root: dict[UUID, list[Chat]] = {root_id: [] for root_id in archived}
     children = (
-        Chat.objects.filter(root_chat__in=by_root, root_chat__archived=F("archived"))
+        Chat.objects.filter(root_chat_id__in=archived)
         .select_related("owner", "diff_status")
         .order_by("-created_at", "-id")
     )
     for child in with_unread(children):
-        by_root[child.root_id].append(child)
+        if child.archived == archived[child.root_id]:
+            by_root[child.root_id].append(child)
     return by_root
 
 

@@ -1,0 +1,115 @@
+"""Lists and pages are answered from indexes, whatever the size of the tables."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from chatd.chats import selectors
+from chatd.chats.filters import parse_filter
+from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status
+from chatd.core.clock import now
+from chatd.providers.models import ModelConfig
+from chatd.turns.sweep import sweep
+from tests.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+CHATS = 3000
+TABLES = ("chats_chat", "chats_chatmessage", "chats_chatqueuedmessage")
+
+
+@pytest.fixture
+def chats(cast: Cast, model: ModelConfig) -> list[Chat]:
+    """So many chats of one owner that reading them all would be the slower plan."""
+    start = now()
+    made = Chat.objects.bulk_create(
+        Chat(
+            owner=cast.alice,
+            organization=cast.organization,
+            last_model_config=model,
+            status=Status.WAITING,
+            labels={"team": f"t{number}"},
+            updated_at=start - timedelta(minutes=number),
+        )
+        for number in range(CHATS)
+    )
+    ChatMessage.objects.bulk_create(
+        ChatMessage(chat=chat, revision=1, role=role, content=[])
+        for chat in made
+        for role in (Role.USER, Role.ASSISTANT)
+    )
+    ChatQueuedMessage.objects.bulk_create(
+        ChatQueuedMessage(chat=chat, content=[], size_bytes=2) for chat in made
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    return made
+
+
+def scans(read: Callable[[], Any]) -> list[str]:
+    """Return the steps of the plans of `read` that go through a whole table of chats."""
+    with CaptureQueriesContext(connection) as captured:
+        read()
+    found = []
+    for query in captured.captured_queries:
+        if query["sql"].startswith("SELECT"):
+            found += [step for step in _plan(query["sql"]) if _is_scan(step)]
+    return found
+
+
+def _plan(sql: str) -> list[str]:
+    how = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{how} {sql}")
+        return [str(row[-1]) for row in cursor.fetchall()]
+
+
+def _is_scan(step: str) -> bool:
+    words = step.replace(",", " ").split()
+    named = any(table in words for table in TABLES)
+    if connection.vendor == "postgresql":
+        return named and "Seq Scan" in step
+    return named and words[0] == "SCAN" and "INDEX" not in words
+
+
+@pytest.mark.parametrize("query", ["", "has_unread:true"])
+def test_a_page_of_the_list_is_read_from_the_index(
+    chats: list[Chat], cast: Cast, query: str
+) -> None:
+    wanted = parse_filter(query, [])
+    assert scans(lambda: selectors.list_chats_for(cast.alice, wanted=wanted)) == []
+    deep = chats[CHATS // 2].pk
+    assert scans(lambda: selectors.list_chats_for(cast.alice, after_id=deep, wanted=wanted)) == []
+
+
+def test_sub_chats_are_read_from_the_index(chats: list[Chat], cast: Cast) -> None:
+    assert scans(lambda: selectors.list_children_for(cast.alice, chats[:50])) == []
+
+
+def test_messages_are_read_from_the_index(chats: list[Chat]) -> None:
+    chat_id = chats[7].pk
+    assert scans(lambda: selectors.page_messages(chat_id)) == []
+    assert scans(lambda: selectors.page_messages(chat_id, after_id=1)) == []
+    assert scans(lambda: selectors.list_prompts(chat_id)) == []
+    assert scans(lambda: selectors.prompt_messages(chat_id)) == []
+    assert scans(lambda: selectors.newest_assistant_id(chat_id)) == []
+    assert scans(lambda: selectors.list_queue(chat_id)) == []
+
+
+def test_the_sweep_reads_only_what_is_due(chats: list[Chat]) -> None:
+    assert scans(sweep) == []
+
+
+def test_a_label_is_found_by_its_index_where_there_is_one(chats: list[Chat], cast: Cast) -> None:
+    if connection.vendor != "postgresql":
+        return
+    wanted = parse_filter("", ["team:t7"])
+    assert scans(lambda: selectors.list_chats_for(cast.alice, wanted=wanted)) == []
+
+
+def test_this_test_sees_a_scan_when_there_is_one(chats: list[Chat]) -> None:
+    assert scans(lambda: list(Chat.objects.filter(title="no index on titles")))
