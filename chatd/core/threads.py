@@ -44,15 +44,3 @@ def give_back_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if connection.vendor != "sqlite" and not connection.in_atomic_block:
             connection.close()
-
-
-def close_database_threads() -> None:
-    """Close the connections of every database thread (tests, and the end of a process)."""
-    if not _executor.cache_info().currsize:
-        return
-    executor = _executor()
-    _executor.cache_clear()
-    barrier = [executor.submit(connections.close_all) for _ in range(env.database_threads * 2)]
-    for done in barrier:
-        done.result()
-    executor.shutdown(wait=True)

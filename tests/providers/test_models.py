@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from chatd.core.crypto import UndecryptableError
 from chatd.core.fields import open_secret, seal
+from chatd.providers import actions
 from chatd.providers.actions import delete_model_config, save_model_config, save_provider
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
 from chatd.providers.selectors import (
@@ -232,3 +233,19 @@ def test_a_damaged_secret_is_refused(db):
 def test_the_database_refuses_numbers_without_a_meaning(add, fields, constraint):
     with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
         add("a", **fields)
+
+
+def test_a_changed_provider_or_model_is_announced_after_the_commit(
+    model, monkeypatch, django_capture_on_commit_callbacks
+):
+    heard = []
+    backend = type("Backend", (), {"publish": staticmethod(heard.extend)})
+    monkeypatch.setattr(actions, "live_backend", lambda: backend)
+    with django_capture_on_commit_callbacks(execute=True):
+        save_provider(model.ai_provider)
+        save_model_config(model)
+        assert heard == []
+    assert [(notice.kind, notice.entity_id) for notice in heard] == [
+        ("providers", model.ai_provider.pk),
+        ("model_config", model.pk),
+    ]

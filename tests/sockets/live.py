@@ -11,12 +11,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from chatd.chats.models import Chat
-from chatd.core.threads import close_database_threads
 from chatd.live.backend import live_backend
 from chatd.live.messages import Episode
 from chatd.live.writer import PartWriter
 from chatd.sockets.server import ChatdServer, server_config
 from tests.api.client import API, HEADER
+from tests.support.threads import close_database_threads
 
 MAX_FRAME = 4 * 2**20
 """What a client reads at most."""
