@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Sum
+from django.db.models import Count, Sum
+from django.db.models.functions import Coalesce
 
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status, Visibility
 from chatd.chats.partial import Partial, partial_messages, synthetic_results
@@ -97,8 +98,9 @@ def insert_user(
 
 def enqueue(t: Transition, message: UserContent, model: ModelConfig) -> ChatQueuedMessage:
     waiting = t.chat.queued_messages
-    held = waiting.aggregate(total=Sum("size_bytes"))["total"] or 0
-    if waiting.count() >= MAX_QUEUED or (held and held + message.size_bytes > MAX_QUEUED_BYTES):
+    held = waiting.aggregate(count=Count("id"), size=Coalesce(Sum("size_bytes"), 0))
+    too_big = held["count"] and held["size"] + message.size_bytes > MAX_QUEUED_BYTES
+    if held["count"] >= MAX_QUEUED or too_big:
         raise ChatdError(
             ErrorCode.TOO_MANY,
             "Message queue is full.",
