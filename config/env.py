@@ -5,6 +5,7 @@ A value may also come from a file named by `<VARIABLE>_FILE`, so that secrets ne
 the environment. A malformed value stops the start with a sentence that names the variable.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,6 +92,8 @@ class _Reader:
             value = float(raw) if raw else default
         except ValueError:
             raise EnvironmentError_(f"{name} must be a number, got {raw!r}.") from None
+        if not math.isfinite(value):
+            raise EnvironmentError_(f"{name} must be a finite number, got {raw!r}.")
         if value < least:
             raise EnvironmentError_(f"{name} must be at least {least:g}, got {value:g}.")
         return value
@@ -108,6 +111,16 @@ class _Reader:
 def read_environment(values: Mapping[str, str]) -> Environment:
     """Return the typed environment. Raises EnvironmentError_ naming the bad variable."""
     read = _Reader(values)
+    found = _read(read)
+    if found.lease_seconds < 2 * found.lease_renew_seconds:
+        raise EnvironmentError_(
+            "CHATD_LEASE_SECONDS must be at least twice CHATD_LEASE_RENEW_SECONDS:"
+            " a lease that runs out before it is renewed makes every turn start again."
+        )
+    return found
+
+
+def _read(read: _Reader) -> Environment:
     return Environment(
         data_dir=Path(read.text("CHATD_DATA", ".chatd")).expanduser().resolve(),
         debug=read.flag("CHATD_DEBUG", default=False),

@@ -48,7 +48,7 @@ def _read_or_create(path: Path) -> InstallationSecrets:
 
 def _create(path: Path) -> None:
     """Write new secrets under a temporary name and link them in; the first of two writers wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     body = json.dumps(
         {
             "secret_key": secrets.token_urlsafe(48),

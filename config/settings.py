@@ -102,7 +102,8 @@ def _database(url: str, sqlite_path: Path) -> dict[str, Any]:
     return config
 
 
-env.data_dir.mkdir(parents=True, exist_ok=True)
+# Chats, password hashes and sessions are in there: for the owner of the process alone.
+env.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
 DATABASES = {"default": _database(env.database_url, env.sqlite_path)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -150,7 +150,7 @@ def create_token(
 
 
 def revoke_token(key: APIKey) -> None:
-    """Delete a token; it stops working in every process with this commit."""
+    """Delete a token; no request is accepted with it any more. Open sockets stay open."""
     key.delete()
 
 

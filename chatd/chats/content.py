@@ -23,6 +23,7 @@ MAX_LABELS = 50
 MAX_LABEL_KEY_BYTES = 64
 MAX_LABEL_VALUE_BYTES = 256
 MAX_DYNAMIC_TOOLS = 250
+MAX_FILE_PARTS = 50
 
 _LABEL_KEY = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._/-]*$")
 
@@ -56,6 +57,8 @@ def parse_content(
     """
     if not parts:
         raise bad_request("Content is required.", detail="Content cannot be empty.")
+    if sum(bool(part.file_id and part.file_id != NIL_UUID) for part in parts) > MAX_FILE_PARTS:
+        raise _bad_part(f"A message can hold at most {MAX_FILE_PARTS} file parts.")
     return to_stored(_parse_part(index, part, files) for index, part in enumerate(parts))
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
-from chatd.accounts.policy import ChatRight, membership, organization_chat_rights
+from chatd.accounts.policy import ChatRight, membership, memberships, organization_chat_rights
 from chatd.chats.media import MAX_FILE_BYTES, checked_type, declared_type, file_name, too_large
 from chatd.chats.models import Chat, ChatFile, ChatFileLink
 from chatd.chats.selectors import readable_chats
@@ -46,7 +46,7 @@ def upload_file(
 
 def get_file_for(user: User, file_id: UUID) -> ChatFile:
     """Return a file the user may read, with its bytes. Raises the 404."""
-    found = ChatFile.objects.filter(pk=file_id).first()
+    found = ChatFile.objects.defer("data").filter(pk=file_id).first()
     if found is None or not _may_read(user, found):
         raise not_found()
     return found
@@ -63,8 +63,22 @@ def _may_read(user: User, found: ChatFile) -> bool:
 
 def readable_files(user: User, ids: Iterable[UUID]) -> dict[UUID, ChatFile]:
     """Return those of these files the user may read, without their bytes."""
-    found = ChatFile.objects.filter(pk__in=set(ids)).defer("data")
-    return {file.pk: file for file in found if _may_read(user, file)}
+    found = {file.pk: file for file in ChatFile.objects.filter(pk__in=set(ids)).defer("data")}
+    rights = {
+        member.organization_id: organization_chat_rights(user, member, own=True)
+        for member in memberships(user)
+    }
+    own = {
+        file.pk
+        for file in found.values()
+        if file.owner_id == user.pk
+        and ChatRight.READ in rights.get(file.organization_id, frozenset())
+    }
+    others = found.keys() - own
+    if others:
+        shared = ChatFileLink.objects.filter(file_id__in=others, chat__in=readable_chats(user))
+        own |= set(shared.values_list("file_id", flat=True))
+    return {file_id: file for file_id, file in found.items() if file_id in own}
 
 
 def file_ids_of(content: Sequence[Mapping[str, Any]]) -> list[UUID]:

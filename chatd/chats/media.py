@@ -125,14 +125,22 @@ def detect_type(name: str, body: bytes) -> str:
 
 def _as_text(body: bytes) -> str | None:
     """Return the text of UTF-8 (or UTF-16 with a mark), or None for binary data."""
-    encoding = "utf-16" if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
     try:
-        text = body.decode(encoding)
+        text = body.decode(_encoding(body))
     except UnicodeDecodeError:
         return None
     allowed = "\t\n\r\x0c\x1b\x08"
     binary = any(c < " " and c not in allowed for c in text[:_SNIFF_BYTES])
     return None if binary else text
+
+
+def _encoding(body: bytes) -> str:
+    return "utf-16" if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+
+
+def text_of_file(body: bytes) -> str:
+    """Return the text of a file that was taken as text; a cut character at its end is replaced."""
+    return body.decode(_encoding(body), errors="replace")
 
 
 def _is_svg(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Chats, messages and queued messages. `states` is the only writer of a chat's state.
+"""Chats, messages and queued messages. `states` and `runs` alone write its state.
 
 The constraints repeat the laws of the state machine, so that no code path can break them.
 """

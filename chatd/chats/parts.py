@@ -10,8 +10,6 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-CONTENT_VERSION = 1
-
 MAX_NESTING = 100
 """Levels of a JSON value that is stored as a model gave it."""
 

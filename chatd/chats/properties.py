@@ -54,6 +54,7 @@ def update_chat(actor: Actor, chat_id: UUID, request: Callable[[], ChatChanges])
         except EpisodeMovedError:
             continue
         return
+    raise conflict("The chat changed while it was being archived. Try again.")
 
 
 def _partials(chat_id: UUID, wanted: ChatChanges, *, give_up: bool) -> dict[UUID, Partial]:

@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+
 from chatd.chats.law import Event
 from chatd.chats.models import Chat, ChatMessage, Status
 from chatd.chats.moves import action_deadline, clear_summary, close_client_calls, promote_head
@@ -62,9 +64,17 @@ def acquire(chat_id: UUID, runner_id: UUID, *, lease_seconds: float) -> Chat | N
 
 
 def renew_leases(runner_ids: Sequence[UUID], *, lease_seconds: float) -> set[UUID]:
-    """Extend the leases of these runners in one statement; returns those that still hold one."""
+    """Extend the leases of these runners; returns those that still hold one.
+
+    A row that is locked right now is skipped: it is being changed, or will be renewed next time.
+    Waiting for it would hold up all the others, and could deadlock with whoever locks several.
+    """
     held = Chat.objects.filter(runner_id__in=runner_ids, status=Status.RUNNING)
-    held.update(lease_expires_at=now() + timedelta(seconds=lease_seconds))
+    free = held.select_for_update(skip_locked=True, no_key=True).values("pk")
+    with transaction.atomic():
+        Chat.objects.filter(pk__in=free).update(
+            lease_expires_at=now() + timedelta(seconds=lease_seconds)
+        )
     return {runner for runner in held.values_list("runner_id", flat=True) if runner}
 
 

@@ -1,7 +1,7 @@
 """One transition of one chat: lock, check against the law, change, bump versions, notify.
 
-Only `states` uses this. A transition locks the row (PostgreSQL) or holds SQLite's write lock,
-collects changes, and writes them by compare-and-set on `snapshot_version` as its last step.
+Only `states` and `runs` open one. A transition locks the row (PostgreSQL) or holds SQLite's write
+lock, collects changes, and writes them by compare-and-set on `snapshot_version` as its last step.
 Notifications and the wake-up of a worker go out after the commit.
 """
 

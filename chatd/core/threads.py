@@ -12,7 +12,7 @@ from contextvars import copy_context
 from functools import lru_cache, partial
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connections
+from django.db import connections
 
 from config.env import env
 
@@ -32,7 +32,9 @@ async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: 
 
 
 def _with_connection(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    close_old_connections()
+    for connection in connections.all(initialized_only=True):
+        if connection.vendor != "sqlite":
+            connection.close_if_unusable_or_obsolete()
     try:
         return function(*args, **kwargs)
     finally:

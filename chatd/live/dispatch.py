@@ -17,9 +17,11 @@ RUN_TURN_TASK = "chatd.turns.run"
 TURN_QUEUE = "turns"
 
 
-def enqueue_turn(chat_id: UUID) -> None:
-    """Ask some worker to take the pending chat. Never raises for a broker that is away."""
+def enqueue_turn(chat_id: UUID) -> bool:
+    """Ask some worker to take the pending chat; False when the broker is away."""
     try:
         current_app.send_task(RUN_TURN_TASK, args=[str(chat_id)], queue=TURN_QUEUE)
     except (OperationalError, RedisError, OSError) as error:
         log.warning("turn not enqueued", chat_id=str(chat_id), error=str(error))
+        return False
+    return True

@@ -175,7 +175,7 @@ class RedisBackend:
                     while True:
                         message = await pubsub.get_message(timeout=30)
                         if message is not None:
-                            on_cancel(UUID(message["data"].decode()))
+                            _pass_on(message["data"], on_cancel)
             except (RedisError, OSError) as error:
                 log.warning("control channel lost", error=str(error))
                 ready.set()  # lost leases are also found when they are renewed
@@ -203,6 +203,16 @@ class RedisBackend:
 
 CHANNEL_PREFIX = "chatd"
 """Prefix of the Channels layer's keys (`CHANNEL_LAYERS`), which `_ring` writes to."""
+
+
+def _pass_on(payload: bytes, on_cancel: Callable[[UUID], None]) -> None:
+    """Hand a runner id on; anything else on the channel is nobody's of ours."""
+    try:
+        runner_id = UUID(payload.decode())
+    except ValueError:
+        log.warning("unreadable control message", payload=repr(payload[:80]))
+        return
+    on_cancel(runner_id)
 
 
 def _entries(rows: Any) -> list[PartEntry]:

@@ -80,6 +80,7 @@ class PartWriter:
         self._new_bytes = 0
         self._folded_bytes = 0
         self._has_hole = False
+        self._stopped = False
         self._quiet_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -117,12 +118,16 @@ class PartWriter:
 
     def stop_timer(self) -> None:
         """Send nothing more on its own: the attempt has ended."""
+        self._stopped = True
+        self._cancel_timer()
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _start_flush(self) -> None:
-        self.stop_timer()
+        self._cancel_timer()
         if not self._waiting:
             return
         loop = asyncio.get_running_loop()
@@ -134,7 +139,7 @@ class PartWriter:
         self._flushing = None
         if not task.cancelled() and (error := task.exception()):
             log.warning("parts not sent", chat_id=str(self._chat_id), error=str(error))
-        if self._waiting and self._timer is None:
+        if self._waiting and self._timer is None and not self._stopped:
             loop = asyncio.get_running_loop()
             delay = max(self._quiet_until - loop.time(), 0)
             self._timer = loop.call_later(delay, self._start_flush)

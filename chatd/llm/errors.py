@@ -159,25 +159,32 @@ def classify(failure: BaseException | HttpFailure, provider: Provider | None = N
     )
 
 
+MAX_RETRY_AFTER_SECONDS = 3600.0
+"""A turn that waits longer would only hold a slot: failing tells people more."""
+
+
 def retry_after_seconds(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return how long the provider asks to wait, in seconds, or None.
+    """Return how long the provider asks to wait, in seconds, or None; an hour at the most.
 
     `retry-after-ms` wins over `retry-after`, which holds seconds or an HTTP date.
     """
     found = {name.lower(): value for name, value in headers.items()}
     millis = _number(found.get("retry-after-ms", ""))
     if millis is not None:
-        return millis / 1000
+        return min(millis / 1000, MAX_RETRY_AFTER_SECONDS)
     value = found.get("retry-after", "")
     seconds = _number(value)
-    if seconds is not None or not value:
-        return seconds
+    if seconds is not None:
+        return min(seconds, MAX_RETRY_AFTER_SECONDS)
+    if not value:
+        return None
     try:
         at = parsedate_to_datetime(value)
     except ValueError:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+    asked = (at - (now or datetime.now(UTC))).total_seconds()
+    return min(max(0.0, asked), MAX_RETRY_AFTER_SECONDS)
 
 
 def read_error_body(body: bytes | str) -> tuple[str, str]:

@@ -170,9 +170,8 @@ class StreamFeed:
                 yield batch
             yield self._changes(read, shown)
             self._show(chat)
-        parts = await self._logged_parts()
-        if parts:
-            yield parts
+        async for batch in self.peek():
+            yield batch
 
     def _missed_retry(self, chat: Chat, new: list[ChatMessage]) -> dict[str, Any] | None:
         """Return the retry notice that was missed: parts that were shown are void.
@@ -212,6 +211,12 @@ class StreamFeed:
             yield [self._encode.part(raw) for raw in entry.parts]
         elif entry.seq > self._last_seq:
             yield await self._logged_parts()
+
+    async def peek(self) -> AsyncIterator[list[bytes]]:
+        """Yield parts that are in the log and went unheard."""
+        parts = await self._logged_parts()
+        if parts:
+            yield parts
 
     async def _logged_parts(self) -> list[bytes]:
         """Return parts of the running episode that were not shown yet.

@@ -2,11 +2,12 @@
 
 from importlib import import_module
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import HttpRequest, parse_cookie
+from django.utils.http import is_same_domain
 
 from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
@@ -43,11 +44,22 @@ def check_origin(headers: dict[str, str]) -> None:
     if not origin:
         return
     try:
-        same_host = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        parts = urlsplit(origin)
     except ValueError:  # not a URL at all
-        same_host = False
-    if not same_host and origin not in settings.CSRF_TRUSTED_ORIGINS:
+        parts = urlsplit("")
+    same_host = parts.netloc.lower() == headers.get("host", "").lower()
+    if not (same_host or any(_is_trusted(parts, wanted) for wanted in _trusted())):
         raise forbidden(detail="The Origin of the request is not this server.")
+
+
+def _trusted() -> list[SplitResult]:
+    return [urlsplit(origin) for origin in settings.CSRF_TRUSTED_ORIGINS]
+
+
+def _is_trusted(origin: SplitResult, trusted: SplitResult) -> bool:
+    """As for forms: the same scheme, and the host itself or, for `*.`, one below it."""
+    pattern = trusted.netloc.removeprefix("*")
+    return origin.scheme == trusted.scheme and is_same_domain(origin.netloc, pattern)
 
 
 def authenticate_scope(scope: Scope) -> Actor:

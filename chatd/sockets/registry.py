@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+PEEK = object()
+"""An item that has a stream look into the part log."""
+
 _open: set["OneWaySocket"] = set()
 _healer: asyncio.Task[None] | None = None
 
@@ -71,8 +74,10 @@ async def _heal() -> None:
             behind = socket.feed.version < seen.get(socket.feed.chat_id, 0)
             shown = socket.feed.progress
             stalled = shown is not None and shown == progress.get(id(socket))
-            if behind or stalled:
+            if behind:
                 socket.request_resync()
+            elif stalled:
+                socket.deliver(PEEK)
         seen = current
         progress = {id(socket): socket.feed.progress for socket in feeds}
 

@@ -17,6 +17,7 @@ from chatd.live.messages import (
     decode_entry,
     decode_notification,
 )
+from chatd.sockets import registry
 from chatd.sockets.consumer import NORMAL, OneWaySocket
 from chatd.sockets.events import frames
 from chatd.sockets.feed import ChatGoneError, StreamFeed
@@ -76,6 +77,8 @@ class StreamConsumer(OneWaySocket):
                     batches = self.feed.on_notification(item)
                 case PartEntry():
                     batches = self.feed.on_parts(item)
+                case registry.PEEK:
+                    batches = self.feed.peek()
                 case _:
                     raise TypeError(f"unexpected item {item!r}")
             async for batch in batches:

@@ -5,11 +5,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db.models.functions import Length
+
 from chatd.chats.files import file_ids_of
+from chatd.chats.media import text_of_file
 from chatd.chats.models import ChatFile, ChatMessage, Role
 from chatd.llm.types import FileBlock, TextBlock
 
 MAX_INLINE_BYTES = 128 * 1024
+MAX_PROMPT_FILE_BYTES = 24 * 1024 * 1024
+"""Of all files of a prompt together; providers take little more, and many turns share a worker."""
+
+_LEFT_OUT = (
+    "[left-out-attachment] A file was attached here, but newer ones have taken the room there is."
+)
 
 _PASTED = re.compile(r"^pasted-text-\d{4}(-\d{2}){5}\.txt$")
 _TEXTUAL = re.compile(
@@ -17,26 +26,44 @@ _TEXTUAL = re.compile(
 )
 
 
-def load_files(rows: Iterable[ChatMessage]) -> dict[UUID, ChatFile]:
-    """Return the files that user messages refer to, with their bytes, in one query."""
-    wanted = {
-        file_id
-        for row in rows
-        if row.role == Role.USER
-        for file_id in file_ids_of(row.content or [])
-    }
-    if not wanted:
+Block = TextBlock | FileBlock | None
+
+
+def load_files(rows: Iterable[ChatMessage]) -> dict[UUID, Block]:
+    """Return what the model gets for each file that user messages refer to, None for an empty one.
+
+    The newest files count first: what does not fit `MAX_PROMPT_FILE_BYTES` is left out, with a
+    text in its place.
+    """
+    asked = [row for row in rows if row.role == Role.USER]
+    named = [file_id for row in asked for file_id in file_ids_of(row.content or [])]
+    newest_first = list(dict.fromkeys(reversed(named)))
+    if not newest_first:
         return {}
-    return {file.pk: file for file in ChatFile.objects.filter(pk__in=wanted)}
+    sizes = dict(
+        ChatFile.objects.filter(pk__in=newest_first)
+        .annotate(size=Length("data"))
+        .values_list("pk", "size")
+    )
+    taken, room = set(), MAX_PROMPT_FILE_BYTES
+    for file_id in newest_first:
+        if sizes.get(file_id, room + 1) <= room:
+            taken.add(file_id)
+            room -= sizes[file_id]
+    blocks: dict[UUID, Block] = {file_id: TextBlock(text=_LEFT_OUT) for file_id in sizes}
+    blocks |= {file.pk: _block(file) for file in ChatFile.objects.filter(pk__in=taken)}
+    return blocks
 
 
-def file_block(
-    part: Mapping[str, Any], files: Mapping[UUID, ChatFile]
-) -> TextBlock | FileBlock | None:
+def file_block(part: Mapping[str, Any], files: Mapping[UUID, Block]) -> Block:
     """Return the block of a file part; a text in its place when it is gone, None when empty."""
-    file = files.get(UUID(part["file_id"])) if part.get("file_id") else None
-    if file is None:
-        return TextBlock(text=_missing(str(part.get("media_type", ""))))
+    file_id = UUID(part["file_id"]) if part.get("file_id") else None
+    if file_id is not None and file_id in files:
+        return files[file_id]
+    return TextBlock(text=_missing(str(part.get("media_type", ""))))
+
+
+def _block(file: ChatFile) -> Block:
     body = bytes(file.data)
     if not body:
         return None
@@ -55,7 +82,7 @@ def _missing(media_type: str) -> str:
 
 
 def _inlined(name: str, body: bytes) -> str:
-    text = body[:MAX_INLINE_BYTES].decode(errors="replace")
+    text = text_of_file(body[:MAX_INLINE_BYTES])
     cut = "\n[truncated]" if len(body) > MAX_INLINE_BYTES else ""
     if _PASTED.match(name):
         head = (

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from chatd.chats.content import reference_text
-from chatd.chats.models import ChatFile, ChatMessage, Role
+from chatd.chats.models import ChatMessage, Role
 from chatd.llm.types import (
     AssistantMessage,
     FileBlock,
@@ -20,17 +20,17 @@ from chatd.llm.types import (
     ToolSpec,
     UserMessage,
 )
-from chatd.turns.attachments import file_block
+from chatd.turns.attachments import Block, file_block
 
 MISSING_RESULT = "tool call was interrupted and did not receive a result"
 
 
-def prompt_from(rows: Iterable[ChatMessage], files: Mapping[UUID, ChatFile]) -> tuple[Message, ...]:
+def prompt_from(rows: Iterable[ChatMessage], files: Mapping[UUID, Block]) -> tuple[Message, ...]:
     """Return the request messages for stored rows, oldest first, with every call answered."""
     return tuple(_repaired([message for row in rows for message in _converted(row, files)]))
 
 
-def _converted(row: ChatMessage, files: Mapping[UUID, ChatFile]) -> list[Message]:
+def _converted(row: ChatMessage, files: Mapping[UUID, Block]) -> list[Message]:
     content: list[dict[str, Any]] = row.content or []
     match row.role:
         case Role.SYSTEM:
@@ -47,7 +47,7 @@ def _converted(row: ChatMessage, files: Mapping[UUID, ChatFile]) -> list[Message
 
 
 def _user_blocks(
-    content: Sequence[dict[str, Any]], files: Mapping[UUID, ChatFile]
+    content: Sequence[dict[str, Any]], files: Mapping[UUID, Block]
 ) -> Iterator[TextBlock | FileBlock]:
     for part in content:
         match part["type"]:

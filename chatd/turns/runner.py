@@ -5,6 +5,7 @@ was interrupted or lost its lease can do no harm: its next write is refused and 
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from uuid import UUID
 
 import aiohttp
 import structlog
+from django.db import OperationalError
 
 from chatd.chats import runs
 from chatd.chats.models import Chat, Role
@@ -41,6 +43,9 @@ log = structlog.get_logger(__name__)
 MAX_STEPS = 1200
 MAX_ATTEMPTS = 25
 DEFAULT_MAX_OUTPUT_TOKENS = 32_000
+
+_WRITE_PAUSES = (0.5, 1, 2, 4)
+"""Seconds between tries to store a step; together well within a lease."""
 
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 
@@ -139,6 +144,7 @@ class TurnRunner:
             except LLMError as error:
                 if not error.retryable or failures == MAX_ATTEMPTS:
                     raise
+                writer.stop_timer()
                 await self._back_off(error, failures)
             finally:
                 writer.stop_timer()
@@ -183,7 +189,7 @@ class TurnRunner:
         await writer.flush()
         change = runs.require_action if waits else runs.commit_step if goes_on else runs.finish
         ended = waits or not goes_on
-        self._advance(await in_database_thread(change, self._fence, messages))
+        self._advance(await _written(change, self._fence, messages))
         self.is_running = not ended
         await writer.retire()
         return ended
@@ -210,6 +216,20 @@ class TurnRunner:
 
     def _advance(self, progress: Progress) -> None:
         self._history_version, self._attempt = progress.history_version, progress.attempt
+
+
+async def _written(change: Callable[..., Progress], *args: Any) -> Progress:
+    """Store what a model call produced; it is paid for, so a database that is away is waited for.
+
+    Doing it twice is safe: after a write that did succeed the fence refuses the next one.
+    """
+    for pause in _WRITE_PAUSES:
+        try:
+            return await in_database_thread(change, *args)
+        except OperationalError as error:
+            log.warning("step not stored yet", error=str(error), retry_in=pause)
+            await asyncio.sleep(pause)
+    return await in_database_thread(change, *args)
 
 
 def _set_up(chat: Chat) -> _Setup:

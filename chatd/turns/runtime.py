@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError as FutureCancelledError
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -39,8 +40,9 @@ class Runtime:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="chatd-turns", daemon=True)
-        self._ready = threading.Event()
         self._stopping = False
+        self._guard = threading.Lock()
+        self._running: set[Future[None]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._resources = AsyncExitStack()
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
@@ -51,24 +53,36 @@ class Runtime:
         self._thread.start()
         self._submit(self._open()).result()
 
-    def run_turn(self, chat_id: UUID) -> None:
-        """Run the turn of a pending chat and return when it has ended, for whatever reason."""
-        if self._stopping:
-            return
+    def run_turn(self, chat_id: UUID) -> bool:
+        """Run the turn of a pending chat and return when it has ended, for whatever reason.
+
+        Returns False when the process is stopping and took nothing.
+        """
+        with self._guard:
+            if self._stopping:
+                return False
+            running = self._submit(self._run_turn(chat_id))
+            self._running.add(running)
         try:
-            self._submit(self._run_turn(chat_id)).result()
+            running.result()
         except (FutureCancelledError, asyncio.CancelledError):
-            return  # the turn was interrupted, or given back
+            pass  # the turn was interrupted, or given back
+        finally:
+            self._running.discard(running)
+        return True
 
     def stop(self) -> None:
         """Give running turns back to pending, then end the loop. Safe to call twice."""
-        if self._stopping:
-            return
-        self._stopping = True
+        with self._guard:
+            if self._stopping:
+                return
+            self._stopping = True
         try:
             self._submit(self._close()).result(_STOP_SECONDS)
         except TimeoutError:
             log.error("turns did not stop in time; their leases will expire")
+        for running in list(self._running):
+            running.cancel()  # nobody may wait for a loop that has ended
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_STOP_SECONDS)
 
@@ -175,8 +189,9 @@ def process_runtime() -> Runtime:
     global _runtime
     with _guard:
         if _runtime is None:
-            _runtime = Runtime()
-            _runtime.start()
+            started = Runtime()
+            started.start()
+            _runtime = started
         return _runtime
 
 
@@ -185,10 +200,3 @@ def stop_process_runtime() -> None:
     runtime = _runtime
     if runtime is not None:
         runtime.stop()
-
-
-def forget_process_runtime() -> None:
-    """Stop the runtime and let a later use start a new one (tests)."""
-    global _runtime
-    stop_process_runtime()
-    _runtime = None

@@ -5,7 +5,9 @@ longer intervals, so that a long backlog is not multiplied. Expired leases make 
 again. Waits for client-side tools end at their deadline.
 """
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 from django.db.models import F, Q
@@ -32,7 +34,7 @@ def sweep() -> None:
 def _recover_expired_leases() -> None:
     expired = Chat.objects.filter(status=Status.RUNNING, lease_expires_at__lt=now())
     for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
-        if runs.recover(chat_id):
+        if _done(runs.recover, chat_id):
             log.warning("turn recovered from a lost worker", chat_id=str(chat_id))
 
 
@@ -41,7 +43,7 @@ def _expire_actions() -> None:
         status=Status.REQUIRES_ACTION, archived=False, action_deadline_at__lt=now()
     )
     for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
-        if runs.expire_action(chat_id):
+        if _done(runs.expire_action, chat_id):
             log.info("client tools timed out", chat_id=str(chat_id))
 
 
@@ -55,10 +57,30 @@ def _resend_pending() -> None:
         archived=False,
         updated_at__lt=instant - timedelta(seconds=env.pending_resend_seconds),
     ).order_by("updated_at")
-    for chat_id, dispatched_at in forgotten.values_list("pk", "dispatched_at")[:BATCH]:
+    rows = forgotten.values_list("pk", "dispatched_at", "updated_at")
+    for chat_id, dispatched_at, pending_since in rows[:BATCH]:
+        if _was_sent_lately(dispatched_at, pending_since, instant):
+            continue
         claimed = Chat.objects.filter(
             pk=chat_id, status=Status.PENDING, dispatched_at=dispatched_at
         ).update(dispatched_at=instant)
         if claimed:
             log.warning("pending turn sent again", chat_id=str(chat_id))
-            enqueue_turn(chat_id)
+            if not enqueue_turn(chat_id):
+                return  # the broker is away: the next round tries again
+
+
+def _was_sent_lately(sent_at: datetime | None, pending_since: datetime, at: datetime) -> bool:
+    """Whether a chat that waits for a slot was sent again as long ago as it waited before that."""
+    if sent_at is None or sent_at < pending_since:
+        return False
+    return at - sent_at < sent_at - pending_since
+
+
+def _done(change: Callable[[UUID], bool], chat_id: UUID) -> bool:
+    """Apply a change; a chat that cannot be changed must not keep the others from it."""
+    try:
+        return change(chat_id)
+    except Exception:
+        log.exception("sweep failed for a chat", chat_id=str(chat_id))
+        return False

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import shared_task
+from celery.exceptions import Reject
 from celery.signals import worker_ready, worker_shutting_down
 from django.contrib.sessions.models import Session
 
@@ -16,8 +17,12 @@ from chatd.turns.runtime import process_runtime, stop_process_runtime
 
 @shared_task(name=RUN_TURN_TASK, ignore_result=True)
 def run_turn(chat_id: str) -> None:
-    """Run the turn of a pending chat; a chat that is not pending any more is left alone."""
-    process_runtime().run_turn(UUID(chat_id))
+    """Run the turn of a pending chat; a chat that is not pending any more is left alone.
+
+    A worker that is stopping gives the message back for another one.
+    """
+    if not process_runtime().run_turn(UUID(chat_id)):
+        raise Reject("the worker is stopping", requeue=True)
 
 
 @shared_task(name="chatd.turns.housekeeping", ignore_result=True)

@@ -6,7 +6,6 @@ reading an answer never loads anything from elsewhere.
 
 import re
 from collections.abc import MutableMapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from django.utils.html import escape, format_html
@@ -112,9 +111,8 @@ class _SafeMarkdown(MarkdownIt):
 
 
 def _build() -> MarkdownIt:
-    linkify = find_spec("linkify_it") is not None
-    markdown = _SafeMarkdown("commonmark", {"html": False, "linkify": linkify})
-    markdown.enable(["table", "strikethrough", *(["linkify"] if linkify else [])])
+    markdown = _SafeMarkdown("commonmark", {"html": False, "linkify": True})
+    markdown.enable(["table", "strikethrough", "linkify"])
     rules = {
         "link_open": _link_open,
         "image": _image,

@@ -1,5 +1,6 @@
 """Stored messages as the model gets them."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -15,8 +16,10 @@ from chatd.llm.types import (
     ToolMessage,
     UserMessage,
 )
-from chatd.turns.attachments import MAX_INLINE_BYTES
+from chatd.turns import attachments
+from chatd.turns.attachments import MAX_INLINE_BYTES, load_files
 from chatd.turns.prompt import MISSING_RESULT, client_tools, prompt_from
+from tests.conftest import Cast
 
 
 def row(role: Role, *parts: dict[str, Any]) -> ChatMessage:
@@ -38,6 +41,9 @@ def result(call_id: str, value: Any, **fields: Any) -> dict[str, Any]:
 
 def prompt(*rows: ChatMessage, files: Any = None) -> list[Any]:
     return list(prompt_from(rows, files or {}))
+
+
+pytestmark = pytest.mark.django_db
 
 
 def test_messages_keep_their_order_and_roles() -> None:
@@ -111,38 +117,77 @@ def test_a_file_reference_is_read_as_where_it_points_and_a_fenced_copy() -> None
     assert block.text == "[file-reference] a.py:1-3\n```a.py\nx = 1\n```"
 
 
-def stored(body: bytes, mimetype: str, name: str = "file") -> ChatFile:
-    return ChatFile(id=uuid4(), data=body, mimetype=mimetype, name=name)
+@pytest.fixture
+def stored(cast: Cast) -> Callable[..., ChatFile]:
+    def store(body: bytes, mimetype: str, name: str = "file") -> ChatFile:
+        return ChatFile.objects.create(
+            owner=cast.alice,
+            organization=cast.organization,
+            data=body,
+            mimetype=mimetype,
+            name=name,
+        )
+
+    return store
 
 
-def attached(file: ChatFile) -> list[Any]:
-    part = {"type": "file", "media_type": file.mimetype, "file_id": str(file.pk)}
-    return prompt(row(Role.USER, text("look"), part), files={file.pk: file})
+def attached(*files: ChatFile) -> list[Any]:
+    parts = [
+        {"type": "file", "media_type": file.mimetype, "file_id": str(file.pk)} for file in files
+    ]
+    asked = row(Role.USER, text("look"), *parts)
+    return prompt(asked, files=load_files([asked]))
 
 
-def test_an_image_goes_to_the_model_as_bytes() -> None:
+def test_an_image_goes_to_the_model_as_bytes(stored: Callable[..., ChatFile]) -> None:
     found = attached(stored(b"png", "image/png", "a.png"))
     assert found[0].blocks[1] == FileBlock(media_type="image/png", data=b"png", name="a.png")
 
 
-def test_a_text_file_is_inlined_and_cut_at_its_bound() -> None:
+def test_a_text_file_is_inlined_and_cut_at_its_bound(stored: Callable[..., ChatFile]) -> None:
     found = attached(stored(b"a" * (MAX_INLINE_BYTES + 1), "text/csv", "t.csv"))
     block = found[0].blocks[1]
     assert block.text.startswith("[attached-file] t.csv\n\naaa")
     assert block.text.endswith("a\n[truncated]")
 
 
-def test_pasted_text_is_marked_as_such() -> None:
+def test_pasted_text_is_marked_as_such(stored: Callable[..., ChatFile]) -> None:
     found = attached(stored(b"paste", "text/plain", "pasted-text-2026-01-02-03-04-05.txt"))
     assert found[0].blocks[1].text.startswith("[pasted-text]")
 
 
-def test_an_empty_file_is_dropped_and_one_that_is_gone_is_named() -> None:
+def test_an_empty_file_is_dropped_and_one_that_is_gone_is_named(
+    stored: Callable[..., ChatFile],
+) -> None:
     assert len(attached(stored(b"", "image/png"))[0].blocks) == 1
     part = {"type": "file", "media_type": "image/png", "file_id": str(uuid4())}
     (block,) = prompt(row(Role.USER, part))[0].blocks
     assert block.text.startswith("[missing-attachment]")
     assert "image/png" in block.text
+
+
+def test_text_in_utf_16_is_read_as_what_it_says(stored: Callable[..., ChatFile]) -> None:
+    found = attached(stored("h\u00e9llo".encode("utf-16"), "text/plain", "a.txt"))
+    assert found[0].blocks[1].text == "[attached-file] a.txt\n\nh\u00e9llo"
+
+
+def test_a_file_named_often_is_read_once(
+    stored: Callable[..., ChatFile], django_assert_num_queries: Any
+) -> None:
+    file = stored(b"png", "image/png")
+    with django_assert_num_queries(2):
+        blocks = attached(*[file] * 50)[0].blocks
+    assert len({id(block.data) for block in blocks[1:]}) == 1
+
+
+def test_files_over_the_bound_of_a_prompt_leave_a_text_and_the_newest_stay(
+    stored: Callable[..., ChatFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attachments, "MAX_PROMPT_FILE_BYTES", 5)
+    old, new = stored(b"1234", "image/png"), stored(b"5678", "image/png")
+    blocks = attached(old, new)[0].blocks
+    assert blocks[1].text.startswith("[left-out-attachment]")
+    assert blocks[2].data == b"5678"
 
 
 def test_client_tools_with_an_unusable_schema_take_no_parameters() -> None:

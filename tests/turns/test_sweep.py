@@ -1,0 +1,96 @@
+"""The sweep: each chat on its own, a backlog not multiplied, a broker that is away."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chatd.chats import runs
+from chatd.chats.models import Chat
+from chatd.core.clock import now
+from chatd.providers.models import ModelConfig
+from chatd.turns import sweep
+from tests.conftest import Cast
+from tests.support.people import pending_chat
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    sent: list[Any] = []
+
+    def enqueue(chat_id: Any) -> bool:
+        sent.append(chat_id)
+        return True
+
+    monkeypatch.setattr(sweep, "enqueue_turn", enqueue)
+    return sent
+
+
+def pending_since(chat: Chat, seconds: float, *, sent_ago: float | None = None) -> None:
+    instant = now()
+    Chat.objects.filter(pk=chat.pk).update(
+        updated_at=instant - timedelta(seconds=seconds),
+        dispatched_at=None if sent_ago is None else instant - timedelta(seconds=sent_ago),
+    )
+
+
+@pytest.mark.parametrize(
+    ("waits", "sent_ago", "again"),
+    [
+        (1, None, False),
+        (3, None, True),
+        (40, 20, False),
+        (60, 35, True),
+        (600, 200, False),
+        (600, 320, True),
+    ],
+)
+def test_a_pending_chat_is_sent_again_at_growing_intervals(
+    cast: Cast,
+    model: ModelConfig,
+    sent: list[Any],
+    waits: float,
+    sent_ago: float | None,
+    again: bool,
+) -> None:
+    chat = pending_chat(cast.alice, cast.organization, model)
+    pending_since(chat, waits, sent_ago=sent_ago)
+    sweep.sweep()
+    assert bool(sent) is again
+
+
+def test_a_broker_that_is_away_is_asked_once_a_round(
+    cast: Cast, model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def enqueue(chat_id: Any) -> bool:
+        asked.append(chat_id)
+        return False
+
+    monkeypatch.setattr(sweep, "enqueue_turn", enqueue)
+    for _ in range(3):
+        pending_since(pending_chat(cast.alice, cast.organization, model), 10)
+    sweep.sweep()
+    assert len(asked) == 1
+
+
+def test_a_chat_that_cannot_be_recovered_keeps_no_other_from_it(
+    cast: Cast, model: ModelConfig, monkeypatch: pytest.MonkeyPatch, sent: list[Any]
+) -> None:
+    chats = [pending_chat(cast.alice, cast.organization, model) for _ in range(2)]
+    for chat in chats:
+        runs.acquire(chat.pk, uuid4(), lease_seconds=-1)
+    real = runs.recover
+
+    def recover(chat_id: Any) -> bool:
+        if chat_id == chats[0].pk:
+            raise RuntimeError("a row that cannot be read")
+        return real(chat_id)
+
+    monkeypatch.setattr(runs, "recover", recover)
+    sweep.sweep()
+    assert Chat.objects.get(pk=chats[1].pk).status == "pending"
