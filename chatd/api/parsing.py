@@ -63,6 +63,7 @@ def decode_body(request: Request, shape: type[T], *, cap: int = MAX_BODY_BYTES) 
 def decode_json(raw: bytes, shape: type[T]) -> T:
     """Return JSON text as `shape`. Raises ChatdError 400 with the parser's words."""
     try:
+        raw.decode()  # also where no field is read: what is no text is no JSON
         return msgspec.json.decode(raw, type=shape)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError) as error:
         raise bad_request(BAD_JSON, detail=str(error) or "the JSON is nested too deeply") from None

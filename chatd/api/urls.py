@@ -8,9 +8,12 @@ from chatd.api.files import FileViewSet
 from chatd.api.messages import MessageViewSet, QueueViewSet
 from chatd.api.people import UserViewSet
 from chatd.api.sharing import AclViewSet
+from chatd.api.sockets import SocketViewSet
 from chatd.api.tools import ToolResultsViewSet
 from chatd.api.views import ResourceViewSet, route_not_found
 
+# Segments that are never a chat, whether they are served here or not.
+_LITERALS = "models|model-configs|providers|user-provider-configs|config|cost|insights|usage-limits"
 _CHAT = r"experimental/chats/(?P<chat>[^/]+)"
 
 
@@ -25,6 +28,9 @@ urlpatterns = [
     _route(r"experimental/chats/files", FileViewSet, post="create"),
     _route(r"experimental/chats/files/(?P<file>[^/]+)", FileViewSet, get="retrieve"),
     _route(r"experimental/chats/by-workspace", ChatViewSet, get="by_workspace"),
+    _route(r"experimental/chats/watch", SocketViewSet, get="watch"),
+    _route(rf"{_CHAT}/stream(?:/(?:git|desktop))?", SocketViewSet, get="stream"),
+    re_path(rf"^experimental/chats/(?:{_LITERALS})(?:/.*)?$", route_not_found),
     _route(_CHAT, ChatViewSet, get="retrieve", patch="partial_update", delete="destroy"),
     _route(rf"{_CHAT}/acl", AclViewSet, get="retrieve", patch="partial_update"),
     _route(rf"{_CHAT}/diff", DiffViewSet, get="diff"),

@@ -15,6 +15,7 @@ from chatd.accounts.models import User
 from chatd.accounts.policy import ChatRight, membership, organization_chat_rights
 from chatd.chats import states
 from chatd.chats.content import (
+    MAX_MESSAGE_BYTES,
     MAX_SYSTEM_PROMPT_BYTES,
     NIL_UUID,
     DynamicTool,
@@ -271,7 +272,14 @@ def _with_partial(
 
 def _checked_content(user: User, parts: Sequence[InputPart] | None) -> list[dict[str, Any]]:
     named = [part.file_id for part in parts or () if part.file_id and part.file_id != NIL_UUID]
-    return parse_content(parts, readable_files(user, named) if named else {})
+    content = parse_content(parts, readable_files(user, named) if named else {})
+    if size_of(content) > MAX_MESSAGE_BYTES:
+        raise bad_request(
+            "The message is too large.",
+            detail=f"A message can be at most {MAX_MESSAGE_BYTES} bytes."
+            " Attach long texts as files.",
+        )
+    return content
 
 
 def _user_content(

@@ -24,6 +24,8 @@ MAX_LABEL_KEY_BYTES = 64
 MAX_LABEL_VALUE_BYTES = 256
 MAX_DYNAMIC_TOOLS = 250
 MAX_FILE_PARTS = 50
+MAX_MESSAGE_BYTES = 3584 * 1024
+"""Of the JSON of a message: with what stands around it, it must fit one frame of 4 MiB."""
 
 _LABEL_KEY = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._/-]*$")
 

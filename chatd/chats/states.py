@@ -150,7 +150,7 @@ def send_message(
         if interrupt and t.chat.status == Status.PENDING:
             repeat_status(t)
         elif interrupt:
-            stop(t, partial, INTERRUPTED_BY_PROMOTION)
+            stop(t, partial, INTERRUPTED_BY_USER)
             promote_head(t)
         return Sent(t.chat, queued=queued)
 

@@ -6,6 +6,7 @@ Routes keep smaller caps of their own and answer those as their contract says.
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -16,15 +17,24 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What is answered to a body over the limit."""
+
+    status: int
+    message: str
+    detail: str
+
+
 class _TooLargeError(Exception):
     """The body is larger than the route takes."""
 
 
 class BodyLimit:
-    """Answers 413 and closes the connection when a body exceeds `limit_for(path)` bytes."""
+    """Refuses and closes the connection when a body exceeds `limit_for(path)` bytes."""
 
     def __init__(
-        self, application: Application, limit_for: Callable[[str], tuple[int, str]]
+        self, application: Application, limit_for: Callable[[str], tuple[int, Refusal]]
     ) -> None:
         self._application = application
         self._limit_for = limit_for
@@ -33,9 +43,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        limit, message = self._limit_for(scope["path"])
+        limit, refusal = self._limit_for(scope["path"])
         if _declared_length(scope) > limit:
-            await _refuse(send, limit, message)
+            await _refuse(send, refusal)
             return
         read = 0
 
@@ -59,7 +69,7 @@ class BodyLimit:
         with suppress(_TooLargeError):
             await self._application(scope, counted, guarded)
         if read > limit and not started:
-            await _refuse(send, limit, message)
+            await _refuse(send, refusal)
 
 
 def _declared_length(scope: Scope) -> int:
@@ -69,9 +79,9 @@ def _declared_length(scope: Scope) -> int:
     return 0
 
 
-async def _refuse(send: Send, limit: int, message: str) -> None:
+async def _refuse(send: Send, refusal: Refusal) -> None:
     body = orjson.dumps(
-        {"message": message, "detail": f"Maximum file size is {limit} bytes."},
+        {"message": refusal.message, "detail": refusal.detail},
         option=orjson.OPT_APPEND_NEWLINE,
     )
     headers = [
@@ -79,5 +89,5 @@ async def _refuse(send: Send, limit: int, message: str) -> None:
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

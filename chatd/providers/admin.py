@@ -20,6 +20,13 @@ class ProviderForm(forms.ModelForm[AIProvider]):
         help_text="Stored encrypted and never shown again. Leave empty to keep the current key.",
     )
 
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        others = AIProvider.objects.filter(name=name, deleted=False).exclude(pk=self.instance.pk)
+        if others.exists():
+            raise forms.ValidationError("Another provider has this name.")
+        return name
+
     class Meta:
         model = AIProvider
         fields = ("type", "name", "display_name", "enabled", "base_url")

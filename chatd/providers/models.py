@@ -22,6 +22,8 @@ def validate_http_url(value: str) -> None:
         valid = False
     if not valid or any(character.isspace() for character in value):
         raise ValidationError("Enter an absolute URL that starts with http:// or https://.")
+    if parts.username is not None or parts.password is not None:
+        raise ValidationError("Leave user name and password out; the key has a field of its own.")
 
 
 class ProviderType(models.TextChoices):

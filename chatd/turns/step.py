@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import orjson
 from msgspec import UNSET
 
 from chatd.chats.models import Role
@@ -12,6 +13,7 @@ from chatd.chats.parts import parsed_arguments
 from chatd.chats.transition import NewMessage, StepUsage
 from chatd.core.clock import now, rfc3339
 from chatd.live.writer import PartWriter
+from chatd.llm.errors import ErrorKind, LLMError
 from chatd.llm.types import (
     Event,
     Finish,
@@ -24,8 +26,12 @@ from chatd.llm.types import (
     Usage,
 )
 
-MAX_STEP_CHARACTERS = 3 * 1024 * 1024 // 4
-"""A stored message must fit one socket frame of 4 MiB, whatever its characters are."""
+MAX_ANSWER_BYTES = 2560 * 1024
+MAX_REASONING_BYTES = 768 * 1024
+"""Of the JSON of text and arguments, and of reasoning: a message must fit one frame of 4 MiB."""
+
+CUT = "\n\n[The answer was cut here: it is longer than a message can be.]"
+TOO_LARGE = "The model sent a tool call that is too large to be carried out."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,21 +85,23 @@ class StepCollector:
         self._context_limit = context_limit
         self._blocks: list[_Block | dict[str, Any]] = []
         self._calls: list[dict[str, Any]] = []
-        self._characters = 0
+        self._answer_bytes = 0
+        self._reasoning_bytes = 0
+        self._is_full = False
         self._finish: Finish | None = None
         self._started = time.monotonic()
 
     @property
     def is_full(self) -> bool:
         """True when the answer is as long as a message may be; the call is ended there."""
-        return self._characters >= MAX_STEP_CHARACTERS
+        return self._is_full
 
     def add(self, event: Event) -> None:
         match event:
             case TextDelta(text=text):
-                self._add_text("text", text)
+                self._add_answer(text)
             case ReasoningDelta(text=text):
-                self._add_text("reasoning", text)
+                self._add_reasoning(text)
             case ToolCallDelta():
                 self._add_call_delta(event)
             case ToolCall():
@@ -106,10 +114,26 @@ class StepCollector:
             case Finish():
                 self._finish = event
 
+    def _add_answer(self, text: str) -> None:
+        """Add a piece of text; what goes over the bound is cut, visibly."""
+        size = _json_size(text)
+        if self._answer_bytes + size > MAX_ANSWER_BYTES:
+            # no character takes more than six bytes
+            text = text[: max(MAX_ANSWER_BYTES - self._answer_bytes, 0) // 6] + CUT
+            self._is_full = True
+        self._answer_bytes += size
+        self._add_text("text", text)
+
+    def _add_reasoning(self, text: str) -> None:
+        """Add a piece of reasoning; what goes over the bound is left out, the answer goes on."""
+        size = _json_size(text)
+        if self._reasoning_bytes + size <= MAX_REASONING_BYTES:
+            self._reasoning_bytes += size
+            self._add_text("reasoning", text)
+
     def _add_text(self, kind: str, text: str) -> None:
         if not text:
             return
-        self._characters += len(text)
         last = self._blocks[-1] if self._blocks else None
         if not isinstance(last, _Block) or last.type != kind:
             self._end_block()
@@ -120,7 +144,9 @@ class StepCollector:
 
     def _add_call_delta(self, event: ToolCallDelta) -> None:
         self._end_block()
-        self._characters += len(event.arguments_delta)
+        self._answer_bytes += _json_size(event.arguments_delta)
+        if self._answer_bytes > MAX_ANSWER_BYTES:
+            raise LLMError(kind=ErrorKind.GENERIC, message=TOO_LARGE)
         part = {
             "type": "tool-call",
             "tool_call_id": event.id,
@@ -165,6 +191,10 @@ class StepCollector:
             response_id=finish.response_id,
             runtime_ms=int((time.monotonic() - self._started) * 1000),
         )
+
+
+def _json_size(text: str) -> int:
+    return len(orjson.dumps(text))
 
 
 def _usage(usage: Usage | None, context_limit: int) -> StepUsage:

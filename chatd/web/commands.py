@@ -20,7 +20,8 @@ from chatd.chats.actions import (
     promote_queued,
     send_message,
 )
-from chatd.core.errors import ChatdError, ErrorCode
+from chatd.chats.selectors import get_own_chat_for, list_queue
+from chatd.core.errors import ChatdError, ErrorCode, conflict
 from chatd.web.forms import posted_message, posted_text
 from chatd.web.selectors import get_chat_page
 from chatd.web.views import acting, render_chat
@@ -80,4 +81,8 @@ def remove(request: HttpRequest, chat_id: UUID, queued_id: int) -> None:
 @_command
 def promote(request: HttpRequest, chat_id: UUID, queued_id: int) -> None:
     """Send a queued message now."""
-    promote_queued(acting(request), chat_id, lambda: queued_id)
+    actor = acting(request)
+    get_own_chat_for(actor.user, chat_id, may="promote queued messages")
+    if queued_id not in {queued.pk for queued in list_queue(chat_id)}:
+        raise conflict("That message is not waiting any more.")
+    promote_queued(actor, chat_id, lambda: queued_id)

@@ -91,6 +91,8 @@ TOOL_RESULTS = Route(
     body={"results": [{"tool_call_id": "call-1", "output": {"found": 1}, "is_error": False}]},
     owner_only="submit tool results",
 )
+STREAM = Route("stream", "GET", "/chats/{chat}/stream", 426, reads=True)
+WATCH = Route("watch", "GET", "/chats/watch", 426, reads=True)
 ME = Route("me", "GET", "/api/v2/users/me", 200, reads=True)
 MY_ORGANIZATIONS = Route(
     "my organizations", "GET", "/api/v2/users/me/organizations", 200, reads=True
@@ -116,6 +118,8 @@ ROUTES = [
     DELETE_QUEUED,
     PROMOTE,
     TOOL_RESULTS,
+    STREAM,
+    WATCH,
     ME,
     MY_ORGANIZATIONS,
 ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatd.core.bodies import BodyLimit
+from chatd.core.bodies import BodyLimit, Refusal
 
 
 class Request:
@@ -23,7 +23,9 @@ class Request:
         self.sent.append(event)
 
     async def through(self, application):
-        limited = BodyLimit(application, lambda path: (10, "Too much."))
+        limited = BodyLimit(
+            application, lambda path: (10, Refusal(413, "Too much.", "At most 10."))
+        )
         await limited(self.scope, self.receive, self.send)
         return self
 
@@ -77,5 +79,5 @@ async def test_what_is_not_http_is_left_alone(kind):
     async def application(scope, receive, send):
         seen.append(scope["type"])
 
-    await BodyLimit(application, lambda path: (0, ""))({"type": kind}, None, None)
+    await BodyLimit(application, lambda path: (0, Refusal(413, "", "")))({"type": kind}, None, None)
     assert seen == [kind]

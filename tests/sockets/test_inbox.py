@@ -72,9 +72,14 @@ class Followed:
         fields = {"chat_id": chat_id, "version": version, "progress": progress}
         self.feed = type("Feed", (), fields)()
         self.asked = 0
+        self.peeked = 0
 
     def request_resync(self) -> None:
         self.asked += 1
+
+    def deliver(self, item: Any) -> None:
+        assert item is registry.PEEK
+        self.peeked += 1
 
 
 def test_the_healer_asks_only_who_was_behind_in_two_rounds(monkeypatch):
@@ -119,7 +124,8 @@ def test_the_healer_asks_a_running_stream_that_showed_nothing_new_since_the_last
     monkeypatch.setattr(registry, "in_database_thread", versions)
     monkeypatch.setattr(registry, "_open", {stalled, moving})
     asyncio.run(registry._heal())
-    assert (stalled.asked, moving.asked) == (1, 0)
+    assert (stalled.peeked, moving.peeked) == (1, 0)
+    assert stalled.asked == 0, "the database has nothing new to say"
 
 
 def test_a_failed_round_of_the_healer_is_not_the_last(monkeypatch):

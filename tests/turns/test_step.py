@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from chatd.llm.errors import LLMError
 from chatd.llm.types import (
     Finish,
     FinishReason,
@@ -97,13 +98,48 @@ def test_a_source_keeps_its_url_and_drops_what_is_empty(writer: Writer) -> None:
 def test_an_answer_that_is_as_long_as_a_message_may_be_ends_there(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step, "MAX_STEP_CHARACTERS", 3)
+    monkeypatch.setattr(step, "MAX_ANSWER_BYTES", 40)
     collector = StepCollector(writer, context_limit=1)  # type: ignore[arg-type]
     collector.add(TextDelta(text="ab"))
     assert not collector.is_full
-    collector.add(TextDelta(text="c"))
+    collector.add(TextDelta(text="c" * 1000))
     assert collector.is_full
-    assert collector.result().reason is FinishReason.LENGTH
+    result = collector.result()
+    assert result.reason is FinishReason.LENGTH
+    assert result.content[0]["text"] == "ab" + "c" * 6 + step.CUT
+    assert writer.parts[-1]["text"].endswith(step.CUT), "followers see that it was cut"
+
+
+def test_what_takes_more_room_as_json_is_measured_as_json(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "MAX_ANSWER_BYTES", 40)
+    collector = StepCollector(writer, context_limit=1)  # type: ignore[arg-type]
+    collector.add(TextDelta(text="\x01" * 10))
+    assert collector.is_full
+
+
+def test_reasoning_over_its_bound_is_left_out_and_the_answer_is_kept(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "MAX_REASONING_BYTES", 10)
+    result = collect(
+        writer,
+        ReasoningDelta(text="short"),
+        ReasoningDelta(text="much too long"),
+        TextDelta(text="ok"),
+        Finish(reason=FinishReason.STOP, usage=None),
+    )
+    assert [part["text"] for part in result.content] == ["short", "ok"]
+
+
+def test_a_tool_call_that_is_too_large_is_an_error(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "MAX_ANSWER_BYTES", 10)
+    with pytest.raises(LLMError) as caught:
+        collect(writer, ToolCallDelta(id="1", name="find", arguments_delta="x" * 20))
+    assert (caught.value.message, caught.value.retryable) == (step.TOO_LARGE, False)
 
 
 def test_nothing_said_is_no_message(writer: Writer) -> None:

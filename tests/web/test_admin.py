@@ -76,13 +76,27 @@ def test_saving_a_provider_without_a_key_keeps_the_key_and_with_one_replaces_it(
 
 
 @pytest.mark.parametrize(
-    "url", ["gateway:4000", "ftp://gateway/v1", "/v1", "http://", "http://a b"]
+    "url", ["gateway:4000", "ftp://gateway/v1", "/v1", "http://", "http://a b", "http://u:p@h/"]
 )
 def test_a_base_url_that_is_not_absolute_http_is_refused_and_nothing_is_stored(
     root: Client, url: str
 ) -> None:
     answer = root.post("/admin/providers/aiprovider/add/", PROVIDER | {"base_url": url})
     assert answer.status_code == 200
+    assert not AIProvider.objects.exists()
+
+
+def test_a_name_that_is_taken_is_refused_by_the_form(root: Client) -> None:
+    root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    answer = root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    assert answer.status_code == 200
+    assert "Another provider has this name." in answer.content.decode()
+    assert AIProvider.objects.count() == 1
+
+
+def test_credentials_in_a_base_url_are_refused(root: Client) -> None:
+    form = PROVIDER | {"base_url": "http://user:word@gateway/v1"}
+    assert root.post("/admin/providers/aiprovider/add/", form).status_code == 200
     assert not AIProvider.objects.exists()
 
 
