@@ -13,15 +13,17 @@ from chatd.accounts.actions import purge_expired_tokens
 from chatd.core.clock import now
 from chatd.live.dispatch import RUN_TURN_TASK
 from chatd.turns.runtime import process_runtime, stop_process_runtime
+from config.env import env
 
 
 @shared_task(name=RUN_TURN_TASK, ignore_result=True)
 def run_turn(chat_id: str) -> None:
     """Run the turn of a pending chat; a chat that is not pending any more is left alone.
 
-    A worker that is stopping gives the message back for another one.
+    A worker that is stopping gives the message back for another one. With everything in one
+    process there is no other: the next start finds the chat.
     """
-    if not process_runtime().run_turn(UUID(chat_id)):
+    if not process_runtime().run_turn(UUID(chat_id)) and not env.embedded:
         raise Reject("the worker is stopping", requeue=True)
 
 
