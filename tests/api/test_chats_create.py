@@ -11,27 +11,8 @@ from chatd.providers.actions import delete_model_config, save_model_config
 from chatd.providers.models import ModelConfig
 from tests.api.client import NIL, TOOL, Api, Chats, rows, text_part
 from tests.conftest import Cast
+from tests.support.contract import CHAT_ALWAYS
 
-ALWAYS = {
-    "id",
-    "organization_id",
-    "owner_id",
-    "owner_username",
-    "root_chat_id",
-    "last_model_config_id",
-    "title",
-    "status",
-    "last_turn_summary",
-    "created_at",
-    "updated_at",
-    "archived",
-    "pin_order",
-    "mcp_server_ids",
-    "labels",
-    "has_unread",
-    "client_type",
-    "children",
-}
 UNKNOWN = "a1a1a1a1-0000-4000-8000-000000000000"
 
 
@@ -86,7 +67,7 @@ def test_what_was_chosen_is_shown(alice, cast, model):
         "/chats",
         body_of(cast, labels={"team/a.b-c": "x y"}, plan_mode="plan", client_type="ui"),
     )
-    assert set(answer.body) == ALWAYS | {"owner_name", "plan_mode"}
+    assert set(answer.body) == CHAT_ALWAYS | {"owner_name", "plan_mode"}
     assert answer.body["owner_name"] == "Alice Ames"
     assert answer.body["labels"] == {"team/a.b-c": "x y"}
     assert answer.body["plan_mode"] == "plan"
@@ -442,7 +423,7 @@ OPTIONAL = [
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_null_is_not_given(alice, cast, model, name):
     answer = alice.post("/chats", body_of(cast, **{name: None}))
-    assert (answer.status, set(answer.body)) == (201, ALWAYS)
+    assert (answer.status, set(answer.body)) == (201, CHAT_ALWAYS)
 
 
 @pytest.mark.parametrize(
@@ -459,7 +440,7 @@ def test_null_is_not_given(alice, cast, model, name):
 )
 def test_a_zero_value_is_not_given(alice, cast, model, name, empty):
     answer = alice.post("/chats", body_of(cast, **{name: empty}))
-    assert (answer.status, set(answer.body)) == (201, ALWAYS)
+    assert (answer.status, set(answer.body)) == (201, CHAT_ALWAYS)
 
 
 def test_null_in_every_field_of_a_part_is_not_given(alice, cast, model):

@@ -11,7 +11,8 @@ from chatd.chats import runs, states
 from chatd.chats.models import Chat
 from chatd.core.clock import now, rfc3339
 from tests.api.client import NIL, Api, Chats, assistant, fresh, queue, start
-from tests.api.test_chats_create import ALWAYS, UNKNOWN
+from tests.api.test_chats_create import UNKNOWN
+from tests.support.contract import CHAT_ALWAYS
 
 
 def ids(answer) -> list[str]:
@@ -44,8 +45,8 @@ def test_a_chat_in_the_list_has_a_diff_status_and_one_that_was_got_has_none(alic
     chat = chats.pending()
     (listed,) = alice.get("/chats").body
     got = alice.get(f"/chats/{chat.pk}").body
-    assert set(got) == ALWAYS
-    assert set(listed) == ALWAYS | {"diff_status"}
+    assert set(got) == CHAT_ALWAYS
+    assert set(listed) == CHAT_ALWAYS | {"diff_status"}
     assert listed.pop("diff_status") == diff_of(chat)
     assert listed == got
     assert got["root_chat_id"] == str(chat.pk)
@@ -86,7 +87,7 @@ def test_no_internal_field_is_shown(alice, chats):
     ]
     chat = changed(chats.running(), last_injected_context=context)
     body = alice.get(f"/chats/{chat.pk}").body
-    assert set(body) == ALWAYS | {"last_injected_context"}
+    assert set(body) == CHAT_ALWAYS | {"last_injected_context"}
     assert body["last_injected_context"] == [
         {"type": "context-file", "context_file_path": "/a/AGENTS.md"},
         {"type": "skill", "skill_name": "s"},
@@ -99,12 +100,12 @@ def test_sub_chats_are_embedded_newest_first_and_have_no_children(alice, chats):
     for body in (alice.get(f"/chats/{parent.pk}").body, alice.get("/chats").body[0]):
         assert [child["id"] for child in body["children"]] == [str(newer.pk), str(older.pk)]
         child = body["children"][0]
-        assert set(child) == ALWAYS | {"parent_chat_id", "diff_status"}
+        assert set(child) == CHAT_ALWAYS | {"parent_chat_id", "diff_status"}
         assert child["parent_chat_id"] == child["root_chat_id"] == str(parent.pk)
         assert child["children"] == []
         assert child["has_unread"] is True
     alone = alice.get(f"/chats/{newer.pk}").body
-    assert set(alone) == ALWAYS | {"parent_chat_id"}
+    assert set(alone) == CHAT_ALWAYS | {"parent_chat_id"}
     assert alone["children"] == []
 
 

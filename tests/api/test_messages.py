@@ -21,7 +21,8 @@ from tests.api.client import (
     start,
     text_part,
 )
-from tests.api.test_chats_create import ALWAYS, BAD_PARTS, UNKNOWN
+from tests.api.test_chats_create import BAD_PARTS, UNKNOWN
+from tests.support.contract import CHAT_ALWAYS
 from tests.support.people import text
 
 MESSAGE = {"id", "chat_id", "created_at", "role", "content"}
@@ -533,7 +534,7 @@ def test_interrupt_never_fails_because_of_the_state(alice, chats, status, after)
     for _ in range(2):
         answer = alice.post(f"/chats/{chat.pk}/interrupt")
         assert (answer.status, answer.body["status"]) == (200, after)
-        assert set(answer.body) == ALWAYS
+        assert set(answer.body) == CHAT_ALWAYS
         assert answer.body["children"] == []
 
 

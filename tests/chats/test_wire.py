@@ -17,6 +17,7 @@ from chatd.chats.wire import (
     message_body,
     queued_body,
 )
+from tests.support.contract import CHAT_ALWAYS
 from tests.support.people import text
 
 pytestmark = pytest.mark.django_db
@@ -25,34 +26,13 @@ SOME_ID = UUID("0b0f8a4e-4c6f-4e0f-8d0a-6a3c1f7f9a01")
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 AT_TEXT = "2026-01-02T03:04:05.678900Z"
 
-ALWAYS = {
-    "id",
-    "organization_id",
-    "owner_id",
-    "owner_username",
-    "root_chat_id",
-    "last_model_config_id",
-    "title",
-    "status",
-    "last_turn_summary",
-    "created_at",
-    "updated_at",
-    "archived",
-    "pin_order",
-    "mcp_server_ids",
-    "labels",
-    "has_unread",
-    "client_type",
-    "children",
-}
-
 
 def test_a_plain_chat_has_exactly_the_members_that_are_always_there(
     new_chat: Callable[..., Chat],
 ) -> None:
     chat = new_chat()
     body = chat_body(chat)
-    assert set(body) == ALWAYS
+    assert set(body) == CHAT_ALWAYS
     assert body["root_chat_id"] == body["id"] == str(chat.pk)
     assert body["children"] == body["mcp_server_ids"] == []
     assert body["labels"] == {}
@@ -113,10 +93,10 @@ def test_what_the_caller_knows_is_added_and_empty_extras_are_not(
     chat = new_chat()
     diff = empty_diff_status(chat)
     body = chat_body(chat, diff_status=diff, files=[{"id": "f"}], warnings=["w"], has_unread=True)
-    assert set(body) - ALWAYS == {"diff_status", "files", "warnings"}
+    assert set(body) - CHAT_ALWAYS == {"diff_status", "files", "warnings"}
     assert body["has_unread"] is True
     assert diff["chat_id"] == str(chat.pk)
-    assert set(chat_body(chat, files=[], warnings=[])) == ALWAYS
+    assert set(chat_body(chat, files=[], warnings=[])) == CHAT_ALWAYS
 
 
 def test_no_token_key_of_the_engine_is_shown(new_chat: Callable[..., Chat]) -> None:

@@ -7,11 +7,11 @@ once, and none is reported as skipped in the other run.
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.provider import ScriptedProvider
+from tests.e2e.provider import Gate, ScriptedProvider
 from tests.support.client import Client
 from tests.support.product import Product, Web, embedded
 
@@ -53,6 +53,20 @@ def server_url() -> str:
 def provider() -> Iterator[ScriptedProvider]:
     with ScriptedProvider() as server:
         yield server
+
+
+@pytest.fixture
+def gate(provider: ScriptedProvider) -> Iterator[Callable[..., Gate]]:
+    """Make answers that are let through by the test; those left open are ended with it."""
+    made: list[Gate] = []
+
+    def make(prompt: str, *deltas: str) -> Gate:
+        made.append(provider.gate(prompt, *deltas))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
 
 
 @pytest.fixture(scope="session")

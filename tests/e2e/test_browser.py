@@ -1,12 +1,11 @@
 """A person in a real browser, on the real product: live answer, reload, second tab, stop."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.e2e.provider import Gate
 from tests.support.product import ADMIN_PASSWORD
 from tests.support.services import chromium
 
@@ -51,19 +50,6 @@ def context(chrome: Browser, web) -> Iterator[BrowserContext]:
     yield context
     context.close()
     assert thrown == []
-
-
-@pytest.fixture
-def gate(provider) -> Iterator[Callable[..., Gate]]:
-    made: list[Gate] = []
-
-    def make(prompt: str, *deltas: str) -> Gate:
-        made.append(provider.gate(prompt, *deltas))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.end()
 
 
 def ask(page: Page, words: str) -> None:

@@ -5,7 +5,6 @@ What the chat stores must equal what the recording adds up to, read in the plain
 
 import asyncio
 import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,20 +24,10 @@ from chatd.chattest.replay import (
     load_recording,
 )
 from tests.support.client import Client, Follower, text_of, tool_calls_of
+from tests.support.recordings import FILES, KINDS, MISSING
 
 RUNS_ON = "embedded"
 
-ROOT = Path(__file__).parents[2]
-FOLDER = Path(os.environ.get("CHATD_RECORDINGS") or ROOT.parent / "shared" / "recordings")
-KINDS = {
-    "openai-chat": "openai",
-    "openai-compat": "openai-compat",
-    "azure-chat": "azure",
-    "openrouter": "openrouter",
-    "vercel": "vercel",
-}
-FILES = sorted(path for folder in KINDS for path in FOLDER.glob(f"{folder}/*.yaml"))
-MISSING = pytest.mark.skip(reason=f"no recordings in {FOLDER}; set CHATD_RECORDINGS")
 
 pytestmark = pytest.mark.recordings
 

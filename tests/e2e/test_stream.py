@@ -3,12 +3,11 @@
 import json
 import random
 import threading
-from collections.abc import Callable
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.e2e.provider import Gate, answer, calls, held_until, in_turn, paced
+from tests.e2e.provider import answer, calls, held_until, in_turn, paced
 from tests.support.client import Client, Follower, text_of, tool_calls_of
 from tests.support.product import wait_until
 
@@ -23,20 +22,6 @@ WEATHER = {
         "required": ["city"],
     },
 }
-
-
-@pytest.fixture
-def gate(provider) -> Callable[..., Gate]:
-    """Make answers that are let through by the test; those left open are ended with it."""
-    made = []
-
-    def make(prompt: str, *deltas: str) -> Gate:
-        made.append(provider.gate(prompt, *deltas))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.end()
 
 
 def _in_order(events: list[str], *wanted: str) -> bool:

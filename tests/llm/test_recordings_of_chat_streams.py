@@ -1,8 +1,6 @@
 """Recorded traffic of real providers, over HTTP and in every cut."""
 
-import os
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,18 +21,8 @@ from chatd.llm.types import (
     ToolCallDelta,
     UserMessage,
 )
+from tests.support.recordings import FILES, KINDS, MISSING
 
-ROOT = Path(__file__).parents[2]
-FOLDER = Path(os.environ.get("CHATD_RECORDINGS") or ROOT.parent / "shared" / "recordings")
-KINDS = {
-    "openai-chat": "openai",
-    "openai-compat": "openai-compat",
-    "azure-chat": "azure",
-    "openrouter": "openrouter",
-    "vercel": "vercel",
-}
-FILES = sorted(path for folder in KINDS for path in FOLDER.glob(f"{folder}/*.yaml"))
-MISSING = pytest.mark.skip(reason=f"no recordings in {FOLDER}; set CHATD_RECORDINGS")
 EXHAUSTIVE_BYTES = 8000  # every cut of longer bodies would take too long
 SAMPLED_CUTS = 500
 

@@ -5,8 +5,8 @@ import json
 from chatd.chats import runs, states
 from chatd.chats.models import Chat
 from tests.api.client import Api, Chats, assistant, calls, fresh, start, text_part
-from tests.api.test_chats_create import ALWAYS
 from tests.conftest import Cast
+from tests.support.contract import CHAT_ALWAYS
 from tests.support.people import user_content
 
 
@@ -23,7 +23,7 @@ def test_a_new_chat_is_told_right_after_the_socket_is_open(server, cast: Cast, m
     assert set(event) == {"kind", "chat"}
     assert event["kind"] == "created"
     assert event["chat"] == created.body
-    assert set(event["chat"]) == ALWAYS
+    assert set(event["chat"]) == CHAT_ALWAYS
 
 
 def test_the_life_of_a_chat(server, chats: Chats, tokens):
