@@ -37,7 +37,7 @@ from chatd.chats.selectors import (
 from chatd.chats.wire import (
     chat_body,
     diff_status_body,
-    empty_diff_status,
+    diff_status_or_empty,
     file_body,
     known_diff_status,
     message_body,
@@ -193,7 +193,7 @@ def _family_bodies(roots: list[Chat], children: dict[UUID, list[Chat]]) -> list[
         chat_body(
             root,
             has_unread=_unread(root),
-            diff_status=_diff_status(root),
+            diff_status=diff_status_or_empty(root),
             children=[_child_body(child) for child in children[root.pk]],
         )
         for root in roots
@@ -201,12 +201,7 @@ def _family_bodies(roots: list[Chat], children: dict[UUID, list[Chat]]) -> list[
 
 
 def _child_body(child: Chat) -> dict[str, Any]:
-    return chat_body(child, has_unread=_unread(child), diff_status=_diff_status(child))
-
-
-def _diff_status(chat: Chat) -> dict[str, Any]:
-    known = known_diff_status(chat)
-    return diff_status_body(known) if known else empty_diff_status(chat)
+    return chat_body(child, has_unread=_unread(child), diff_status=diff_status_or_empty(child))
 
 
 def _unread(chat: Chat) -> bool:

@@ -7,7 +7,7 @@ from chatd.api.parsing import path_uuid
 from chatd.api.views import ResourceViewSet
 from chatd.chats.models import Chat
 from chatd.chats.selectors import get_chat_for
-from chatd.chats.wire import diff_status_body, empty_diff_status, known_diff_status
+from chatd.chats.wire import diff_status_or_empty, known_diff_status
 
 
 class DiffViewSet(ResourceViewSet):
@@ -22,9 +22,7 @@ class DiffViewSet(ResourceViewSet):
         return Response(body)
 
     def status(self, request: Request, chat: str) -> Response:
-        found = self._chat(request, chat)
-        known = known_diff_status(found)
-        return Response(diff_status_body(known) if known else empty_diff_status(found))
+        return Response(diff_status_or_empty(self._chat(request, chat)))
 
     def changes(self, request: Request, chat: str) -> Response:
         self._chat(request, chat)

@@ -12,7 +12,7 @@ from chatd.api.parsing import (
     QueryReader,
     check_content_size,
     decode_body,
-    path_int,
+    parse_int,
     path_uuid,
 )
 from chatd.api.views import ResourceViewSet
@@ -136,7 +136,7 @@ def _warnings(stored: Stored) -> dict[str, list[str]]:
 
 
 def _message_id(raw: str) -> int:
-    message_id = path_int(raw, "Invalid chat message ID.")
+    message_id = parse_int(raw, "Invalid chat message ID.")
     if message_id <= 0:
         raise bad_request(
             "Invalid chat message ID.", detail="Message ID must be a positive integer."
@@ -145,4 +145,4 @@ def _message_id(raw: str) -> int:
 
 
 def _queued_id(raw: str) -> int:
-    return path_int(raw, "Invalid queued message ID.")
+    return parse_int(raw, "Invalid queued message ID.")

@@ -4,7 +4,7 @@ Decoding is as strict about types as a Go client expects and as lenient about th
 fields are ignored, null is "not given".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -15,6 +15,8 @@ from rest_framework.request import Request
 
 from chatd.chats.content import InputPart
 from chatd.core.errors import Validation, bad_request
+from chatd.core.ids import canonical_uuid
+from chatd.core.nesting import MAX_NESTING, is_nested_too_deeply
 
 T = TypeVar("T")
 
@@ -29,9 +31,6 @@ MAX_CONTENT_BYTES = MAX_BODY_BYTES + 512 * 1024
 BAD_JSON = "Request body must be valid JSON."
 MAX_INT64 = 2**63 - 1
 MAX_INT32 = 2**31 - 1
-
-MAX_NESTING = 100
-"""Levels of a JSON value that is stored as it was given."""
 
 Int64 = Annotated[int, Meta(ge=-MAX_INT64 - 1, le=MAX_INT64)]
 
@@ -77,18 +76,8 @@ def check_content_size(content: Sequence[ContentPart] | None) -> None:
 
 def check_nesting(value: Any) -> None:
     """Raise the 400 for a value nested too deeply to be stored and shown again."""
-    level = [value]
-    for _ in range(MAX_NESTING):
-        level = [child for item in level for child in _children(item)]
-        if not level:
-            return
-    raise bad_request(BAD_JSON, detail=f"nested more than {MAX_NESTING} levels deep")
-
-
-def _children(value: Any) -> Sequence[Any]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return value if isinstance(value, list) else ()
+    if is_nested_too_deeply(value):
+        raise bad_request(BAD_JSON, detail=f"nested more than {MAX_NESTING} levels deep")
 
 
 def path_uuid(raw: str) -> UUID:
@@ -100,18 +89,14 @@ def parse_uuid(raw: str, message: str) -> UUID:
     """Return an id in its canonical form, any letter case. Raises ChatdError 400 with `message`."""
     if len(raw) != 36:
         raise bad_request(message, detail=f"invalid UUID length: {len(raw)}")
-    try:
-        parsed = UUID(raw)
-    except ValueError:
-        parsed = None
-    if str(parsed) != raw.lower():
+    parsed = canonical_uuid(raw)
+    if parsed is None:
         raise bad_request(message, detail="invalid UUID format")
-    assert parsed is not None
     return parsed
 
 
-def path_int(raw: str, message: str) -> int:
-    """Return a 64-bit id of a path. Raises ChatdError 400 with `message`."""
+def parse_int(raw: str, message: str) -> int:
+    """Return a 64-bit integer of the URL. Raises ChatdError 400 with `message`."""
     if not is_integer(raw) or not -MAX_INT64 - 1 <= int(raw) <= MAX_INT64:
         raise bad_request(message, detail=f'strconv.ParseInt: parsing "{raw}": invalid syntax')
     return int(raw)
@@ -171,8 +156,3 @@ class QueryReader:
 
     def _add(self, name: str, reason: str) -> None:
         self._wrong.append(Validation(name, f'Query param "{name}" {reason}'))
-
-
-def given(value: T | msgspec.UnsetType | None) -> T | None:
-    """Return a decoded field, None when it was absent."""
-    return None if isinstance(value, msgspec.UnsetType) else value

@@ -34,9 +34,11 @@ class ResourceViewSet(ViewSet):
 
 _WRITES = frozenset({"post", "put", "patch", "delete"})
 
+ROUTE_NOT_FOUND = {"message": "Route not found."}
+
 
 @csrf_exempt  # a program's POST to a route that is not served is a 404, not a matter of CSRF
 def route_not_found(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
     """Answer a route that does not exist."""
-    body = ContractJSONRenderer().render({"message": "Route not found."})
+    body = ContractJSONRenderer().render(ROUTE_NOT_FOUND)
     return HttpResponse(body, status=404, content_type="application/json; charset=utf-8")

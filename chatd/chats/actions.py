@@ -29,7 +29,7 @@ from chatd.chats.content import (
 )
 from chatd.chats.files import link_files, readable_files
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, ClientType, Status
-from chatd.chats.moves import EpisodeMovedError, UserContent
+from chatd.chats.moves import UserContent, against_running_turns
 from chatd.chats.partial import Partial, read_partial
 from chatd.chats.parts import ToolResultPart
 from chatd.chats.prompts import opening_texts
@@ -45,8 +45,6 @@ from chatd.providers.models import ModelConfig
 from chatd.providers.selectors import default_model_config, existing_model_config
 
 T = TypeVar("T")
-
-_EPISODE_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +239,7 @@ def mark_read(actor: Actor, chat: Chat) -> None:
         Chat.objects.filter(pk=chat.pk).update(last_read_message_id=newest)
 
 
-# Interrupting: read what was streamed, then transition; again when the turn moved meanwhile
+# Interrupting: read what was streamed, then transition
 
 
 def _with_partial(
@@ -251,18 +249,14 @@ def _with_partial(
     refused: Callable[[StateConflictError], ChatdError],
     read: bool = True,
 ) -> T:
-    """Run a transition that may stop a running turn, with what the turn has streamed.
+    """Run a transition that may stop a running turn, with what the turn has streamed."""
 
-    When the turn keeps moving, the last try goes without the partial answer: stopping matters more.
-    """
+    def streamed() -> Partial | None:
+        chat = get_chat_unscoped(chat_id) if read else None
+        return read_partial(chat) if chat else None
+
     try:
-        for _ in range(_EPISODE_TRIES):
-            chat = get_chat_unscoped(chat_id) if read else None
-            try:
-                return change(read_partial(chat) if chat else None)
-            except EpisodeMovedError:
-                continue
-        return change(Partial(None))
+        return against_running_turns(streamed, change, at_last=lambda: Partial(None))
     except StateConflictError as error:
         raise refused(error) from None
 

@@ -1,11 +1,13 @@
 """Moves that several transitions share: stop what runs, queue, promote, choose a model.
 
-They change an open transition; only `states` and `runs` use them.
+They change an open transition; only `states` and `runs` use them. Around a transition that may
+stop running turns stands `against_running_turns`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Count, Sum
@@ -25,9 +27,30 @@ MAX_QUEUED = 20
 MAX_QUEUED_BYTES = 3 * 1024 * 1024
 """A queue event carries the whole queue and must fit one frame of 4 MiB."""
 
+P = TypeVar("P")
+T = TypeVar("T")
+
+_EPISODE_TRIES = 3
+
 
 class EpisodeMovedError(Exception):
     """The partial answer at hand is not of the episode that runs now: read its log again."""
+
+
+def against_running_turns(
+    read: Callable[[], P], change: Callable[[P], T], *, at_last: Callable[[], P]
+) -> T:
+    """Run a change that may stop turns with what they streamed; again when one moved meanwhile.
+
+    When they keep moving, the last try takes `at_last`, which goes without the partial answers:
+    stopping matters more. Raises EpisodeMovedError only when that does not cover what runs.
+    """
+    for _ in range(_EPISODE_TRIES):
+        try:
+            return change(read())
+        except EpisodeMovedError:
+            continue
+    return change(at_last())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,8 @@ from uuid import UUID
 from msgspec import UNSET
 
 from chatd.chats.models import Chat, Role, Status
-from chatd.chats.parts import ToolResultPart, parsed_arguments, to_stored
+from chatd.chats.parts import error_result, parsed_arguments
 from chatd.chats.transition import NewMessage
-from chatd.core.clock import now, rfc3339
 from chatd.live.backend import PartLogUnavailableError, live_backend
 from chatd.live.messages import Episode, PartEntry, StreamedPart, decode_part
 
@@ -71,7 +70,7 @@ def partial_messages(partial: Partial, *, model_config_id: Any) -> list[NewMessa
         and not part.get("provider_executed")
         and part.get("tool_call_id") not in answered
     ]
-    results += [_interrupted(call) for call in open_calls]
+    results += [error_result(call, {"error": INTERRUPTED_CALL}) for call in open_calls]
     return [
         NewMessage(role=Role.ASSISTANT, content=answer, model_config_id=model_config_id),
         *(
@@ -141,17 +140,6 @@ def _whole(block: dict[str, Any]) -> dict[str, Any]:
     return block
 
 
-def _interrupted(call: dict[str, Any]) -> dict[str, Any]:
-    result = ToolResultPart(
-        tool_call_id=call.get("tool_call_id", ""),
-        tool_name=call.get("tool_name", ""),
-        result={"error": INTERRUPTED_CALL},
-        is_error=True,
-        created_at=rfc3339(now()),
-    )
-    return to_stored([result])[0]
-
-
 def synthetic_results(
     calls: Sequence[dict[str, Any]], reason: str, *, model_config_id: Any
 ) -> list[NewMessage]:
@@ -159,17 +147,7 @@ def synthetic_results(
     return [
         NewMessage(
             role=Role.TOOL,
-            content=to_stored(
-                [
-                    ToolResultPart(
-                        tool_call_id=call.get("tool_call_id", ""),
-                        tool_name=call.get("tool_name", ""),
-                        result=reason,
-                        is_error=True,
-                        created_at=rfc3339(now()),
-                    )
-                ]
-            ),
+            content=[error_result(call, reason)],
             model_config_id=model_config_id,
         )
         for call in calls

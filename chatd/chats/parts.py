@@ -4,14 +4,14 @@ A stored message is a JSON list of parts. Fields that only the engine needs are 
 and are stripped before a part leaves the process.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-MAX_NESTING = 100
-"""Levels of a JSON value that is stored as a model gave it."""
+from chatd.core.clock import now, rfc3339
+from chatd.core.nesting import is_nested_too_deeply
 
 
 class Part(Struct, tag_field="type", kw_only=True, omit_defaults=True, frozen=True):
@@ -144,18 +144,19 @@ def parsed_arguments(text: str) -> Any:
         value = msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return UNSET
-    level = [value]
-    for _ in range(MAX_NESTING):
-        level = [child for item in level for child in _children(item)]
-        if not level:
-            return value
-    return UNSET
+    return UNSET if is_nested_too_deeply(value) else value
 
 
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def error_result(call: Mapping[str, Any], result: Any) -> dict[str, Any]:
+    """Return the stored result of a call that was not carried out; `result` says why."""
+    part = ToolResultPart(
+        tool_call_id=call.get("tool_call_id", ""),
+        tool_name=call.get("tool_name", ""),
+        result=result,
+        is_error=True,
+        created_at=rfc3339(now()),
+    )
+    return to_stored([part])[0]
 
 
 def public_part(stored: dict[str, Any]) -> dict[str, Any]:

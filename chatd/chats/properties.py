@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from chatd.accounts.actor import Actor
 from chatd.accounts.policy import ChatRight
 from chatd.chats import states
 from chatd.chats.content import NIL_UUID, check_labels, check_plan_mode
 from chatd.chats.models import Chat, Status
-from chatd.chats.moves import EpisodeMovedError
+from chatd.chats.moves import EpisodeMovedError, against_running_turns
 from chatd.chats.partial import Partial, read_partials
 from chatd.chats.pins import check_pin, lock_pins_of, set_pin
 from chatd.chats.selectors import get_chat_for
@@ -46,27 +46,24 @@ def update_chat(actor: Actor, chat_id: UUID, request: Callable[[], ChatChanges])
     wanted = request()
     if wanted.plan_mode is not None:
         check_plan_mode(wanted.plan_mode)
-    for last_try in (False, False, False, True):
-        partials = _partials(chat_id, wanted, give_up=last_try)
-        try:
-            with transaction.atomic():
-                _apply(chat_id, wanted, partials)
-        except EpisodeMovedError:
-            continue
-        return
-    raise conflict("The chat changed while it was being archived. Try again.")
+    try:
+        against_running_turns(
+            lambda: read_partials(_to_be_stopped(chat_id, wanted)),
+            lambda partials: _apply(chat_id, wanted, partials),
+            at_last=lambda: {chat.pk: Partial(None) for chat in _to_be_stopped(chat_id, wanted)},
+        )
+    except EpisodeMovedError:
+        raise conflict("The chat changed while it was being archived. Try again.") from None
 
 
-def _partials(chat_id: UUID, wanted: ChatChanges, *, give_up: bool) -> dict[UUID, Partial]:
-    """Return what the family streams now, if it is to be archived; the last try goes without."""
+def _to_be_stopped(chat_id: UUID, wanted: ChatChanges) -> QuerySet[Chat]:
+    """Return the family of a chat that is to be archived, nothing otherwise."""
     if not wanted.archived:
-        return {}
-    family = Chat.objects.filter(Q(pk=chat_id) | Q(root_chat_id=chat_id))
-    if give_up:
-        return {chat.pk: Partial(None) for chat in family}
-    return read_partials(family)
+        return Chat.objects.none()
+    return Chat.objects.filter(Q(pk=chat_id) | Q(root_chat_id=chat_id))
 
 
+@transaction.atomic
 def _apply(chat_id: UUID, wanted: ChatChanges, partials: Mapping[UUID, Partial]) -> None:
     if wanted.archived is not None or wanted.pin_order is not None:
         lock_pins_of(chat_id)

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 
 from chatd.chats.law import Event
-from chatd.chats.models import Chat, ChatMessage, Status
+from chatd.chats.models import Chat, Status
 from chatd.chats.moves import action_deadline, clear_summary, close_client_calls, promote_head
 from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import NewMessage, StateConflictError, Transition, transition
@@ -41,7 +41,6 @@ class Progress:
     status: Status
     history_version: int
     attempt: int
-    message_ids: tuple[int, ...] = ()
 
 
 def acquire(chat_id: UUID, runner_id: UUID, *, lease_seconds: float) -> Chat | None:
@@ -57,9 +56,7 @@ def acquire(chat_id: UUID, runner_id: UUID, *, lease_seconds: float) -> Chat | N
             )
             t.notify(worker_id=str(runner_id))
             return t.chat
-    except StateConflictError:
-        return None
-    except ChatdError:  # the chat is gone
+    except (StateConflictError, ChatdError):  # it moved, or is gone
         return None
 
 
@@ -84,31 +81,30 @@ def commit_step(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
     Raises StateConflictError when the fence has moved.
     """
     with _fenced(fence, Event.COMMIT_STEP) as t:
-        rows = t.insert(messages)
-        if rows:
+        if t.insert(messages):
             t.set(attempt=1, retry=None)
-        return _progress(t, rows)
+        return _progress(t)
 
 
 def finish(fence: Fence, messages: Sequence[NewMessage] = ()) -> Progress:
     """End a turn well, with the messages of its last step; the head of the queue is promoted."""
     with _fenced(fence, Event.FINISH) as t:
-        rows = t.insert(messages)
+        t.insert(messages)
         if not promote_head(t):
             t.set_status(Status.WAITING)
         t.settle_runner()
-        return _progress(t, rows)
+        return _progress(t)
 
 
 def require_action(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
     """End a turn at client-side tool calls: the chat waits for their results."""
     with _fenced(fence, Event.REQUIRE_ACTION) as t:
-        rows = t.insert(messages)
+        t.insert(messages)
         t.set_status(Status.REQUIRES_ACTION, deadline=action_deadline(t))
         t.settle_runner()
         t.notify(action_required=True)
         t.watch("action_required", tool_calls=client_call_bodies(open_client_calls(t.chat)))
-        return _progress(t, rows)
+        return _progress(t)
 
 
 def fail(fence: Fence, error: dict[str, Any]) -> Progress:
@@ -118,7 +114,7 @@ def fail(fence: Fence, error: dict[str, Any]) -> Progress:
         t.set_status(Status.ERROR, error=error)
         t.settle_runner()
         clear_summary(t)
-        return _progress(t, [])
+        return _progress(t)
 
 
 def record_retry(fence: Fence, retry: dict[str, Any]) -> Progress:
@@ -126,7 +122,7 @@ def record_retry(fence: Fence, retry: dict[str, Any]) -> Progress:
     with _fenced(fence, Event.RETRY) as t:
         t.set(attempt=t.chat.attempt + 1, retry=retry, retry_version=t.version)
         t.notify(retry=retry)
-        return _progress(t, [])
+        return _progress(t)
 
 
 def release(chat_id: UUID, runner_id: UUID) -> bool:
@@ -180,12 +176,11 @@ def _fenced(fence: Fence, event: Event) -> Iterator[Transition]:
         yield t
 
 
-def _progress(t: Transition, rows: Sequence[ChatMessage]) -> Progress:
+def _progress(t: Transition) -> Progress:
     return Progress(
         status=Status(t.chat.status),
         history_version=t.chat.history_version,
         attempt=t.chat.attempt,
-        message_ids=tuple(row.pk for row in rows),
     )
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from chatd.accounts.models import User
+from chatd.accounts.models import OrganizationMember, User
 from chatd.accounts.policy import (
     ACL_RIGHTS,
     READ_PERMISSIONS,
@@ -108,14 +108,9 @@ def list_chats_for(
 
     `limit` 0 is the default page. An unknown `after_id` gives an empty page.
     """
-    readable = [
-        member.organization_id
-        for member in memberships(user)
-        if ChatRight.READ in organization_chat_rights(user, member, own=True)
-    ]
     chats = Chat.objects.filter(owner=user, parent_chat__isnull=True)
     if not user.is_owner:
-        chats = chats.filter(organization_id__in=readable)
+        chats = chats.filter(organization_id__in=_readable_in(user, memberships(user), own=True))
     if after_id is not None:
         cursor = Chat.objects.filter(pk=after_id).first()
         if cursor is None:
@@ -147,17 +142,8 @@ def readable_chats(user: User) -> QuerySet[Chat]:
     if user.is_owner:
         return Chat.objects.all()
     members = memberships(user)
-    own = [
-        member.organization_id
-        for member in members
-        if ChatRight.READ in organization_chat_rights(user, member, own=True)
-    ]
-    everybody = [
-        member.organization_id
-        for member in members
-        if ChatRight.READ in organization_chat_rights(user, member, own=False)
-    ]
-    allowed = Q(owner=user, organization_id__in=own) | Q(organization_id__in=everybody)
+    own = Q(owner=user, organization_id__in=_readable_in(user, members, own=True))
+    allowed = own | Q(organization_id__in=_readable_in(user, members, own=False))
     if not env.sharing_disabled:
         joined = Q(organization_id__in=[member.organization_id for member in members])
         groups = group_ids_of(user)
@@ -167,6 +153,15 @@ def readable_chats(user: User) -> QuerySet[Chat]:
                 grant = Q(**{f"{root}group_acl__{group_id}__permissions": READ_PERMISSIONS})
                 allowed |= joined & grant
     return Chat.objects.filter(allowed)
+
+
+def _readable_in(user: User, members: Sequence[OrganizationMember], *, own: bool) -> list[UUID]:
+    """Return the organisations whose chats (one's own, or everybody's) roles let a user read."""
+    return [
+        member.organization_id
+        for member in members
+        if ChatRight.READ in organization_chat_rights(user, member, own=own)
+    ]
 
 
 def newest_by_workspace(user: User, workspace_ids: Sequence[UUID]) -> dict[UUID, UUID]:
@@ -274,12 +269,12 @@ def list_queue(chat_id: UUID) -> list[ChatQueuedMessage]:
 
 def newest_assistant_id(chat_id: UUID) -> int | None:
     """Return the id of the newest assistant message that is not deleted."""
-    return (
-        ChatMessage.objects.filter(chat_id=chat_id, role=Role.ASSISTANT, deleted=False)
-        .order_by("-id")
-        .values_list("pk", flat=True)
-        .first()
-    )
+    return _newest_answers(chat_id).values_list("pk", flat=True).first()
+
+
+def _newest_answers(chat_id: UUID) -> QuerySet[ChatMessage]:
+    answers = ChatMessage.objects.filter(chat_id=chat_id, role=Role.ASSISTANT, deleted=False)
+    return answers.order_by("-id")
 
 
 def open_client_calls(chat: Chat) -> list[dict[str, Any]]:
@@ -287,11 +282,7 @@ def open_client_calls(chat: Chat) -> list[dict[str, Any]]:
     declared = {tool.get("name") for tool in chat.dynamic_tools or []}
     if not declared:
         return []
-    last = (
-        ChatMessage.objects.filter(chat=chat, role=Role.ASSISTANT, deleted=False)
-        .order_by("-id")
-        .first()
-    )
+    last = _newest_answers(chat.pk).first()
     if last is None:
         return []
     later = ChatMessage.objects.filter(

@@ -15,6 +15,7 @@ from chatd.chats.models import Chat
 from chatd.chats.selectors import chat_rights, get_chat_for
 from chatd.chats.transition import lock_chat
 from chatd.core.errors import Validation, bad_request, forbidden
+from chatd.core.ids import canonical_uuid
 from config.env import env
 
 _ROLES = ("", "read")
@@ -58,7 +59,7 @@ def update_acl(actor: Actor, chat_id: UUID, request: Callable[[], AclChanges]) -
     if ChatRight.SHARE not in chat_rights(actor.user, chat):
         raise forbidden(detail="You may not share this chat.")
     wanted = request()
-    if actor.user.pk in {_parsed(raw) for raw in wanted.user_roles}:
+    if actor.user.pk in {canonical_uuid(raw) for raw in wanted.user_roles}:
         raise bad_request("Cannot change your own chat sharing role.")
     wrong: list[Validation] = []
     groups = _checked(wanted.group_roles, "group", lambda ids: set(live_groups(ids)), wrong)
@@ -94,7 +95,7 @@ def _checked(
     for raw, role in roles.items():
         if role not in _ROLES:
             wrong.append(Validation(field_name, f'role "{role}" is not a valid chat role'))
-        key = _parsed(raw)
+        key = canonical_uuid(raw)
         if key is None:
             wrong.append(Validation(field_name, f"{raw} is not a valid UUID."))
         else:
@@ -117,13 +118,4 @@ def _merged(stored: Mapping[str, object], roles: Mapping[UUID, str]) -> dict[str
 
 def _roles(acl: Mapping[str, Any]) -> dict[UUID, str]:
     """Return the role of each stored entry; keys that are no ids are left out."""
-    return {key: acl_role(entry) for raw, entry in acl.items() if (key := _parsed(raw))}
-
-
-def _parsed(raw: str) -> UUID | None:
-    """Return the id that `raw` is the canonical text of, in any letter case."""
-    try:
-        found = UUID(raw)
-    except ValueError:
-        return None
-    return found if str(found) == raw.lower() else None
+    return {key: acl_role(entry) for raw, entry in acl.items() if (key := canonical_uuid(raw))}

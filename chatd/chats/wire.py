@@ -145,6 +145,12 @@ def known_diff_status(chat: Chat) -> ChatDiffStatus | None:
         return None
 
 
+def diff_status_or_empty(chat: Chat) -> dict[str, Any]:
+    """Return the DiffStatus object of a chat, the empty one when nothing is known."""
+    known = known_diff_status(chat)
+    return diff_status_body(known) if known else empty_diff_status(chat)
+
+
 def error_body(stored: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return a ChatError; a stored one without kind or message gets the generic ones."""
     if stored is None:

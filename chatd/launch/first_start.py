@@ -4,16 +4,15 @@ import secrets
 import socket
 from dataclasses import dataclass
 
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from chatd.accounts.actions import create_user, default_organization
 from chatd.accounts.models import SiteRole, User
+from chatd.core.errors import ChatdError
 from chatd.providers.actions import save_model_config, save_provider
-from chatd.providers.models import AIProvider, ModelConfig, ProviderType
+from chatd.providers.models import DEMO_PROVIDER, AIProvider, ModelConfig, ProviderType
 from config.env import Environment
-
-DEMO_PROVIDER = "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,15 @@ def check_address(host: str, port: int) -> None:
 def migrate() -> None:
     """Bring the database to this version."""
     call_command("migrate", interactive=False, verbosity=0)
+
+
+def prepare(env: Environment) -> Administrator | None:
+    """Migrate, and create the first administrator. Raises CommandError when that is refused."""
+    migrate()
+    try:
+        return ensure_administrator(env)
+    except ChatdError as error:
+        raise CommandError(f"The administrator cannot be created: {error.message}") from None
 
 
 def ensure_administrator(env: Environment) -> Administrator | None:

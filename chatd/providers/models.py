@@ -11,6 +11,9 @@ from django.db.models import Q
 from chatd.core.clock import now
 from chatd.core.fields import EncryptedTextField
 
+DEMO_PROVIDER = "demo"
+"""Name of the offline provider that a first start creates."""
+
 
 def validate_http_url(value: str) -> None:
     """Refuse what is not an absolute http(s) URL; any host will do, also one without a dot."""

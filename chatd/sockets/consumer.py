@@ -17,12 +17,10 @@ from channels.exceptions import StopConsumer
 
 from chatd.accounts.actor import Actor
 from chatd.api.errors import as_chatd_error
-from chatd.api.rendering import ContractJSONRenderer
 from chatd.core.context import bind_correlation
-from chatd.core.errors import ChatdError
 from chatd.core.threads import in_database_thread
 from chatd.sockets import registry
-from chatd.sockets.handshake import authenticate_scope
+from chatd.sockets.handshake import authenticate_scope, refuse
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +48,11 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
     async def subscribe(self) -> list[str]:
         """Check rights and return the groups to follow. Raises ChatdError."""
 
-    @abstractmethod
-    def opening(self) -> AsyncIterator[str]:
-        """Yield the first frames."""
+    async def opening(self) -> AsyncIterator[str]:
+        """Yield the first frames; by default there are none."""
+        nothing: list[str] = []
+        for frame in nothing:
+            yield frame
 
     @abstractmethod
     def frames_for(self, items: list[Any], *, resync: bool) -> AsyncIterator[str]:
@@ -72,7 +72,8 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
                 await self.channel_layer.group_add(group, self.channel_name)
             await self.prepare()
         except Exception as error:  # noqa: BLE001 - logged, and told as an HTTP answer
-            await self._refuse(as_chatd_error(error))
+            refusal = as_chatd_error(error)
+            await refuse(self.send, refusal.http_status, refusal.body())
             await self._leave_groups()
             raise StopConsumer from None
         await self.send({"type": "websocket.accept"})
@@ -107,18 +108,6 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
             await self.send(message)
         except (OSError, RuntimeError):  # disconnected, or closed by the server meanwhile
             self._closed = True
-
-    async def _refuse(self, error: ChatdError) -> None:
-        body = ContractJSONRenderer().render(error.body())
-        headers = [(b"content-type", b"application/json; charset=utf-8")]
-        await self.send(
-            {
-                "type": "websocket.http.response.start",
-                "status": error.http_status,
-                "headers": headers,
-            }
-        )
-        await self.send({"type": "websocket.http.response.body", "body": body})
 
     async def _leave_groups(self) -> None:
         for group in getattr(self, "groups", ()):

@@ -1,5 +1,6 @@
-"""What can refuse a socket, before it is upgraded: origin and credentials."""
+"""What can refuse a socket, before it is upgraded: origin and credentials; and how it is told."""
 
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -19,9 +20,21 @@ from chatd.api.authentication import (
     Credentials,
     authenticate,
 )
+from chatd.api.rendering import ContractJSONRenderer
 from chatd.core.errors import forbidden
 
 Scope = dict[str, Any]
+
+
+async def refuse(
+    send: Callable[[dict[str, Any]], Awaitable[None]], status: int, body: dict[str, Any]
+) -> None:
+    """Answer the upgrade with HTTP `status` and a JSON body instead."""
+    headers = [(b"content-type", b"application/json; charset=utf-8")]
+    start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+    await send(start)
+    rendered = ContractJSONRenderer().render(body)
+    await send({"type": "websocket.http.response.body", "body": rendered})
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

@@ -5,7 +5,8 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import re_path
 
-from chatd.api.rendering import ContractJSONRenderer
+from chatd.api.views import ROUTE_NOT_FOUND
+from chatd.sockets.handshake import refuse
 from chatd.sockets.stream import StreamConsumer
 from chatd.sockets.watch import WatchConsumer
 from chatd.sockets.workspace import WorkspaceConsumer
@@ -13,11 +14,7 @@ from chatd.sockets.workspace import WorkspaceConsumer
 
 async def _not_found(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await receive()
-    headers = [(b"content-type", b"application/json; charset=utf-8")]
-    start = {"type": "websocket.http.response.start", "status": 404, "headers": headers}
-    await send(start)
-    body = ContractJSONRenderer().render({"message": "Route not found."})
-    await send({"type": "websocket.http.response.body", "body": body})
+    await refuse(send, 404, ROUTE_NOT_FOUND)
 
 
 websocket_application = URLRouter(

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from chatd.api.parsing import MAX_INT64, is_integer, path_uuid
+from chatd.api.parsing import parse_int, path_uuid
 from chatd.chats.actions import mark_read
 from chatd.chats.models import Chat
 from chatd.chats.selectors import get_chat_for
-from chatd.core.errors import bad_request, not_found
+from chatd.core.errors import not_found
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import live_backend
 from chatd.live.messages import (
@@ -33,7 +33,8 @@ class StreamConsumer(OneWaySocket):
     async def subscribe(self) -> list[str]:
         chat_id = path_uuid(self.scope["url_route"]["kwargs"]["chat"])
         self.chat = await in_database_thread(get_chat_for, self.actor.user, chat_id)
-        self._after_id = _after_id(query_of(self.scope).get("after_id", ""))
+        after_id = query_of(self.scope).get("after_id", "")
+        self._after_id = parse_int(after_id, "Invalid after_id parameter.") if after_id else 0
         return [chat_group(chat_id)]
 
     async def prepare(self) -> None:
@@ -95,14 +96,3 @@ class StreamConsumer(OneWaySocket):
 
     async def left(self) -> None:
         await in_database_thread(mark_read, self.actor, self.chat)
-
-
-def _after_id(raw: str) -> int:
-    if not raw:
-        return 0
-    if not is_integer(raw) or not -MAX_INT64 - 1 <= int(raw) <= MAX_INT64:
-        raise bad_request(
-            "Invalid after_id parameter.",
-            detail=f'strconv.ParseInt: parsing "{raw}": invalid syntax',
-        )
-    return int(raw)

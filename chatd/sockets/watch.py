@@ -13,11 +13,6 @@ class WatchConsumer(OneWaySocket):
     async def subscribe(self) -> list[str]:
         return [owner_group(self.actor.user.pk)]
 
-    async def opening(self) -> AsyncIterator[str]:
-        nothing: list[str] = []
-        for frame in nothing:
-            yield frame
-
     async def frames_for(self, items: list[Any], *, resync: bool) -> AsyncIterator[str]:
         for payload in items:
             yield payload.decode() + "\n"

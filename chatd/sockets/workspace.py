@@ -28,11 +28,6 @@ class WorkspaceConsumer(OneWaySocket):
             raise bad_request(WITHOUT_WORKSPACE[route["kind"]])
         raise bad_request("Chat workspace not found.")
 
-    async def opening(self) -> AsyncIterator[str]:
-        nothing: list[str] = []
-        for frame in nothing:
-            yield frame
-
     async def frames_for(self, items: list[Any], *, resync: bool) -> AsyncIterator[str]:
         for frame in items:
             yield frame

@@ -18,11 +18,10 @@ from django.db import OperationalError
 
 from chatd.chats import runs
 from chatd.chats.models import Chat, Role
-from chatd.chats.parts import ToolResultPart, to_stored
+from chatd.chats.parts import error_result
 from chatd.chats.runs import Fence, Progress
 from chatd.chats.selectors import prompt_messages
 from chatd.chats.transition import NewMessage, StateConflictError
-from chatd.core.clock import now, rfc3339
 from chatd.core.context import bind_correlation
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import LiveBackend
@@ -200,17 +199,11 @@ class TurnRunner:
         """Answer calls of tools that this turn does not have; the model reads the error."""
         messages = []
         for call in calls:
-            result = ToolResultPart(
-                tool_call_id=call["tool_call_id"],
-                tool_name=call["tool_name"],
-                result={"error": f"Tool not active in this turn: {call['tool_name']}"},
-                is_error=True,
-                created_at=rfc3339(now()),
-            )
-            content = to_stored([result])
-            writer.add(Role.TOOL, content[0])
+            reason = f"Tool not active in this turn: {call['tool_name']}"
+            result = error_result(call, {"error": reason})
+            writer.add(Role.TOOL, result)
             messages.append(
-                NewMessage(role=Role.TOOL, content=content, model_config_id=model_config_id)
+                NewMessage(role=Role.TOOL, content=[result], model_config_id=model_config_id)
             )
         return messages
 

@@ -10,6 +10,7 @@ from chatd.accounts.models import Organization, User
 from chatd.accounts.policy import ChatRight
 from chatd.accounts.selectors import list_organizations_for
 from chatd.chats.models import BUSY, Chat, ChatMessage, Role, Status
+from chatd.chats.partial import read_partial
 from chatd.chats.selectors import (
     MessagePage,
     chat_rights,
@@ -22,10 +23,8 @@ from chatd.chats.selectors import (
 from chatd.chats.wire import error_body
 from chatd.core.clock import now
 from chatd.core.errors import not_found
-from chatd.live.backend import PartLogUnavailableError, live_backend
-from chatd.live.messages import Episode, decode_part
 from chatd.live.writer import fold_parts
-from chatd.providers.models import ModelConfig
+from chatd.providers.models import DEMO_PROVIDER, ModelConfig
 from chatd.web.presentation import (
     Block,
     MessageView,
@@ -38,7 +37,6 @@ from chatd.web.presentation import (
 
 MESSAGES_PER_PAGE = 50
 CHATS_PER_PAGE = 25
-DEMO_PROVIDER = "demo"
 
 _SNAPSHOT_TRIES = 3
 _MAX_ID = 2**63 - 1
@@ -182,14 +180,8 @@ def _consistent(user: User, chat_id: UUID, before_id: int) -> tuple[Chat, Messag
 
 def _live(chat: Chat) -> list[Block]:
     """Return what the running step has streamed so far; nothing when the log is out of reach."""
-    if chat.status != Status.RUNNING:
-        return []
-    episode = Episode(chat.history_version, chat.attempt)
-    try:
-        entries = live_backend().read_blocking(chat.pk, episode)
-    except PartLogUnavailableError:
-        return []
-    parts = [decode_part(raw) for entry in entries for raw in entry.parts]
+    partial = read_partial(chat)
+    parts = partial.parts if partial else ()
     return live_blocks(fold_parts((part.role, part.part) for part in parts))
 
 

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
-from chatd.core.errors import ChatdError
-from chatd.launch.first_start import ensure_administrator, migrate
+from chatd.launch.first_start import prepare
 from config.env import env
 
 
@@ -14,11 +13,7 @@ class Command(BaseCommand):
     requires_system_checks = ["security"]
 
     def handle(self, *args: Any, **_: Any) -> None:
-        migrate()
-        try:
-            administrator = ensure_administrator(env)
-        except ChatdError as error:
-            raise CommandError(f"The administrator cannot be created: {error.message}") from None
+        administrator = prepare(env)
         if administrator is None:
             return
         self.stdout.write(f"administrator: {administrator.username}")

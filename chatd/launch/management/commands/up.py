@@ -10,15 +10,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from chatd.chattest.demo import DEMO_MODEL, serve_demo
-from chatd.core.errors import ChatdError
 from chatd.launch.embedded import serve_embedded
 from chatd.launch.first_start import (
     AddressUnusableError,
     Administrator,
     check_address,
-    ensure_administrator,
     ensure_demo_model,
-    migrate,
+    prepare,
 )
 from chatd.launch.lock import DataDirectoryInUseError, data_directory_lock
 from chatd.launch.processes import Supervisor, commands, listens
@@ -42,11 +40,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
 
     def _start(self, host: str, port: int) -> None:
-        migrate()
-        try:
-            administrator = ensure_administrator(env)
-        except ChatdError as error:
-            raise CommandError(f"The administrator cannot be created: {error.message}") from None
+        administrator = prepare(env)
         demo = serve_demo("127.0.0.1", 0, pace=env.demo_pace)
         try:
             ensure_demo_model(base_url=demo.base_url, model=DEMO_MODEL)

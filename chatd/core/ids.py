@@ -1,0 +1,15 @@
+"""Ids as text."""
+
+from uuid import UUID
+
+
+def canonical_uuid(raw: str) -> UUID | None:
+    """Return the id that `raw` is the canonical text of, in any letter case; None for others.
+
+    `UUID` itself also reads braces, URNs and hexadecimal without dashes.
+    """
+    try:
+        found = UUID(raw)
+    except ValueError:
+        return None
+    return found if str(found) == raw.lower() else None
