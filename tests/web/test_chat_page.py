@@ -171,6 +171,13 @@ def test_what_has_streamed_so_far_is_in_the_page(page: Client, running: Chat) ->
     assert "Hmm" in html
 
 
+def test_an_append_that_was_tried_again_is_shown_once(page: Client, running: Chat) -> None:
+    for seq in (1, 2, 2, 3):
+        stream(running, seq, text(f"word{seq} "))
+
+    assert "word1 word2 word3" in html_of(page, running)
+
+
 def test_parts_of_an_earlier_attempt_are_not_shown(page: Client, running: Chat) -> None:
     stream(running, 1, text("void"))
     Chat.objects.filter(pk=running.pk).update(attempt=2)
