@@ -25,6 +25,7 @@ from chatd.chats.files import list_files
 from chatd.chats.filters import parse_filter
 from chatd.chats.models import Chat
 from chatd.chats.properties import ChatChanges, update_chat
+from chatd.chats.search import search_chats_for
 from chatd.chats.selectors import (
     get_chat_for,
     get_own_chat_for,
@@ -119,8 +120,9 @@ class ChatViewSet(ResourceViewSet):
         user = self.actor(request).user
         if after_id == NIL_UUID:
             after_id = None
-        chats = list_chats_for(user, limit=limit, offset=offset, after_id=after_id, wanted=wanted)
-        return Response(_family_bodies(chats, list_children_for(user, chats)))
+        read = search_chats_for if wanted.text else list_chats_for
+        found = read(user, limit=limit, offset=offset, after_id=after_id, wanted=wanted)
+        return Response(_family_bodies(user, found))
 
     def create(self, request: Request) -> Response:
         wanted = decode_body(request, CreateChatRequest, cap=MAX_CREATE_BODY_BYTES)
@@ -188,7 +190,8 @@ def _workspace_id(raw: str) -> UUID:
         raise bad_request(f'Invalid workspace ID "{raw}": {error}') from None
 
 
-def _family_bodies(roots: list[Chat], children: dict[UUID, list[Chat]]) -> list[dict[str, Any]]:
+def _family_bodies(user: User, roots: list[Chat]) -> list[dict[str, Any]]:
+    children = list_children_for(user, roots)
     return [
         chat_body(
             root,

@@ -16,20 +16,23 @@ from django.db.models.lookups import Exact
 from chatd.chats.models import Chat, ChatDiffStatus
 from chatd.core.errors import Validation, bad_request
 from chatd.core.fields import escape_nul
+from chatd.core.words import search_phrases
 
 _TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 _FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 _PR_STATES = ("draft", "open", "merged", "closed")
 _MAX_INT32 = 2**31 - 1
+MAX_SEARCH_WORDS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatFilter:
-    """A parsed filter; None and empty mean "not narrowed"."""
+    """A parsed filter; None and empty mean "not narrowed". `text` is searched by `search`."""
 
     archived: bool = False
     has_unread: bool | None = None
     title: str = ""
+    text: str = ""
     pr_status: tuple[str, ...] = ()
     diff_url: str = ""
     pr: int | None = None
@@ -51,6 +54,15 @@ def _boolean(value: str) -> bool:
     if value in _FALSE:
         return False
     raise _BadValueError(f'must be a valid boolean: invalid value "{value}"')
+
+
+def _words(value: str) -> str:
+    phrases = search_phrases(value)
+    if value and not phrases:
+        raise _BadValueError("must contain a letter or a digit")
+    if len(phrases) > MAX_SEARCH_WORDS:
+        raise _BadValueError(f"must have at most {MAX_SEARCH_WORDS} words")
+    return value
 
 
 def _states(value: str) -> tuple[str, ...]:
@@ -82,6 +94,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "archived": _boolean,
     "has_unread": _boolean,
     "title": str,
+    "text": _words,
     "pr_status": _states,
     "diff_url": _url,
     "pr": _pull_request,

@@ -4,6 +4,7 @@ The constraints repeat the laws of the state machine, so that no code path can b
 """
 
 import uuid
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import models
@@ -12,7 +13,7 @@ from django.db.models.functions import Lower
 
 from chatd.accounts.models import Organization
 from chatd.core.clock import now
-from chatd.core.fields import JSONTextField, NulSafeJSONField
+from chatd.core.fields import JSONTextField, NulSafeJSONField, WordsField
 from chatd.providers.models import ModelConfig
 
 
@@ -61,6 +62,14 @@ class Visibility(models.TextChoices):
 
 VISIBLE_TO_USER = (Visibility.USER, Visibility.BOTH)
 VISIBLE_TO_MODEL = (Visibility.MODEL, Visibility.BOTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The text by which a search found a chat; `message_id` is None where it is the title."""
+
+    snippet: str
+    message_id: int | None
 
 
 class Chat(models.Model):
@@ -130,6 +139,9 @@ class Chat(models.Model):
     group_acl = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now, editable=False)
+
+    found: Found | None = None
+    """Set on the chats that a search returns."""
 
     class Meta:
         constraints = [
@@ -296,6 +308,38 @@ class ChatQueuedMessage(models.Model):
 
     def __str__(self) -> str:
         return f"queued message {self.pk}"
+
+
+class ChatSearchEntry(models.Model):
+    """The words of a title (`message` is NULL) or of a message, for full-text search.
+
+    `search` alone writes and reads it. The full-text index over `words` is made by a migration,
+    on SQLite with triggers that follow this table: a change of its columns must make them anew.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
+    chat = models.ForeignKey(Chat, on_delete=models.CASCADE, related_name="+", db_index=False)
+    message = models.OneToOneField(
+        ChatMessage, on_delete=models.CASCADE, null=True, related_name="+"
+    )
+    words = WordsField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["chat"], condition=Q(message__isnull=True), name="search_one_title"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["chat", "message"], name="search_by_chat"),
+            models.Index(fields=["owner", "-id"], name="search_newest_of_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"words of {'a message' if self.message_id else 'the title'} of {self.chat_id}"
 
 
 class ChatDiffStatus(models.Model):

@@ -177,3 +177,20 @@ def text_of(content: Sequence[dict[str, Any]] | None) -> str:
     return "".join(
         str(part.get("text", "")) for part in content or [] if part.get("type") == "text"
     )
+
+
+def searchable_text(content: Sequence[dict[str, Any]] | None) -> str:
+    """Return what a search finds in stored content: texts, names of files, quoted lines."""
+    return "\n".join(
+        str(part[name])
+        for part in content or []
+        for name in _SEARCHABLE.get(str(part.get("type")), ())
+        if part.get(name)
+    )
+
+
+_SEARCHABLE: Mapping[str, Sequence[str]] = {
+    "text": ("text",),
+    "file": ("name",),
+    "file-reference": ("file_name", "content"),
+}

@@ -18,6 +18,7 @@ from chatd.chats.models import Chat, Status
 from chatd.chats.moves import EpisodeMovedError, against_running_turns
 from chatd.chats.partial import Partial, read_partials
 from chatd.chats.pins import check_pin, lock_pins_of, set_pin
+from chatd.chats.search import index_title
 from chatd.chats.selectors import get_chat_for
 from chatd.chats.transition import StateConflictError, lock_chat, watch_after_commit
 from chatd.core.clock import now
@@ -95,6 +96,7 @@ def _rename(chat: Chat, raw: str) -> None:
         raise conflict(TITLE_LOCKED)
     Chat.objects.filter(pk=chat.pk).update(title=title)
     chat.title = title
+    index_title(chat)
     watch_after_commit(chat, "title_change")
 
 

@@ -96,6 +96,14 @@ def with_unread(chats: QuerySet[Chat]) -> QuerySet[Chat]:
     return chats.annotate(unread=Exists(newer))
 
 
+def own_roots(user: User) -> QuerySet[Chat]:
+    """Return the user's own root chats that roles let them read."""
+    chats = Chat.objects.filter(owner=user, parent_chat__isnull=True)
+    if user.is_owner:
+        return chats
+    return chats.filter(organization_id__in=_readable_in(user, memberships(user), own=True))
+
+
 def list_chats_for(
     user: User,
     *,
@@ -108,9 +116,7 @@ def list_chats_for(
 
     `limit` 0 is the default page. An unknown `after_id` gives an empty page.
     """
-    chats = Chat.objects.filter(owner=user, parent_chat__isnull=True)
-    if not user.is_owner:
-        chats = chats.filter(organization_id__in=_readable_in(user, memberships(user), own=True))
+    chats = own_roots(user)
     if after_id is not None:
         cursor = Chat.objects.filter(pk=after_id).first()
         if cursor is None:

@@ -39,6 +39,7 @@ from chatd.chats.moves import (
 from chatd.chats.partial import Partial
 from chatd.chats.parts import ToolResultPart, to_stored
 from chatd.chats.pins import close_gaps, lock_pins_of
+from chatd.chats.search import index_messages
 from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import NewMessage, announce_created, lock_chat, transition
 from chatd.core.clock import now, rfc3339
@@ -112,6 +113,7 @@ def create_chat(
             created_at=instant,
         )
         ChatMessage.objects.bulk_create([*system, first])
+        index_messages(chat, [first], title=True)
         announce_created(chat)
     return chat
 

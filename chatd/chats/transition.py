@@ -17,6 +17,7 @@ from django.db import transaction
 
 from chatd.chats.law import Event, allowed_targets
 from chatd.chats.models import Chat, ChatMessage, Role, Status, Visibility
+from chatd.chats.search import forget_messages, index_messages
 from chatd.chats.wire import chat_body, error_body
 from chatd.core.clock import now
 from chatd.core.errors import not_found
@@ -156,6 +157,7 @@ class Transition:
         if not messages:
             return []
         rows = ChatMessage.objects.bulk_create([self._row(message) for message in messages])
+        index_messages(self.chat, rows)
         self._history_changed()
         visible = [row.pk for row in rows if row.visibility != Visibility.MODEL]
         if visible:
@@ -193,6 +195,7 @@ class Transition:
         ChatMessage.objects.filter(
             chat_id=self.chat.pk, pk__gte=from_message_id, deleted=False
         ).update(deleted=True, revision=self.version)
+        forget_messages(self.chat, from_message_id)
         self._history_changed()
         self.set(refresh_version=self.version)
         self._notify["full_refresh"] = True

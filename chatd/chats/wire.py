@@ -70,6 +70,8 @@ def chat_body(
         "files": list(files),
         "last_injected_context": public_parts(chat.last_injected_context),
         "warnings": list(warnings),
+        "snippet": chat.found.snippet if chat.found else None,
+        "snippet_message_id": chat.found.message_id if chat.found else None,
     }
     body.update({key: value for key, value in optional.items() if value})
     return body

@@ -1,5 +1,6 @@
 """Model fields shared by the apps: JSON and text that keep NUL characters, encrypted text."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,10 +13,12 @@ if TYPE_CHECKING:  # Django's own classes take no type arguments at run time
     _JSONField = models.JSONField[Any, Any]
     _TextField = models.TextField[str, str]
     _AnyTextField = models.JSONField[Any, Any]  # attributes hold JSON; the column is text
+    _WordsField = models.TextField[Sequence[str], Sequence[str]]
 else:
     _JSONField = models.JSONField
     _TextField = models.TextField
     _AnyTextField = models.TextField
+    _WordsField = models.TextField
 
 _NUL = "\x00"
 _MARK = "\ue000"
@@ -77,6 +80,27 @@ class JSONTextField(_AnyTextField):
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         return None if value is None else msgspec.json.decode(value)
+
+
+class WordsField(_WordsField):
+    """The words of a text, in order, for a full-text index. Written as a list, never read.
+
+    A `tsvector` on PostgreSQL, words with spaces between them elsewhere.
+    """
+
+    def db_type(self, connection: Any) -> str | None:
+        return "tsvector" if connection.vendor == "postgresql" else super().db_type(connection)
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> str:
+        return "%s::tsvector" if connection.vendor == "postgresql" else "%s"
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if connection.vendor != "postgresql":
+            return " ".join(value)
+        return " ".join(f"'{word}':{place}" for place, word in enumerate(value, start=1))
 
 
 class EncryptedTextField(_TextField):

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status, Visibility
+from chatd.chats.models import (
+    Chat,
+    ChatMessage,
+    ChatQueuedMessage,
+    ChatSearchEntry,
+    Role,
+    Status,
+    Visibility,
+)
 from chatd.chats.selectors import open_client_calls
 from chatd.live.messages import CancelRunner, ChatNotice, Notice
 
@@ -80,6 +88,18 @@ def check_chat(state: Dump) -> None:
     assert kept == sorted(kept)
     assert all(row["revision"] <= chat["snapshot_version"] for row in state.messages)
     _check_calls(state)
+
+
+def check_search(state: Dump) -> None:
+    """The index has the title, and the messages that people see and that have words."""
+    indexed = ChatSearchEntry.objects.filter(chat_id=state.chat["id"])
+    expected = {
+        row["id"]
+        for row in state.visible
+        if row["role"] in (Role.USER, Role.ASSISTANT)
+        and any(part["type"] == "text" and part["text"].strip() for part in row["content"])
+    }
+    assert set(indexed.values_list("message_id", flat=True)) == {None, *expected}
 
 
 def _check_calls(state: Dump) -> None:

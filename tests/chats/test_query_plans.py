@@ -10,7 +10,15 @@ from django.test.utils import CaptureQueriesContext
 
 from chatd.chats import selectors
 from chatd.chats.filters import parse_filter
-from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status
+from chatd.chats.models import (
+    Chat,
+    ChatMessage,
+    ChatQueuedMessage,
+    ChatSearchEntry,
+    Role,
+    Status,
+)
+from chatd.chats.search import search_chats_for, title_words
 from chatd.core.clock import now
 from chatd.providers.models import ModelConfig
 from chatd.turns.sweep import sweep
@@ -19,7 +27,7 @@ from tests.conftest import Cast
 pytestmark = pytest.mark.django_db
 
 CHATS = 3000
-TABLES = ("chats_chat", "chats_chatmessage", "chats_chatqueuedmessage")
+TABLES = ("chats_chat", "chats_chatmessage", "chats_chatqueuedmessage", "chats_chatsearchentry")
 
 
 @pytest.fixture
@@ -44,6 +52,15 @@ def chats(cast: Cast, model: ModelConfig) -> list[Chat]:
     )
     ChatQueuedMessage.objects.bulk_create(
         ChatQueuedMessage(chat=chat, content=[], size_bytes=2) for chat in made
+    )
+    ChatSearchEntry.objects.bulk_create(
+        ChatSearchEntry(
+            owner=cast.alice,
+            chat=chat,
+            # A word that stands in most of the rows is rightly answered by reading them all.
+            words=title_words(cast.alice.pk, f"t{number} {'launch' if number % 10 == 7 else ''}"),
+        )
+        for number, chat in enumerate(made)
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
@@ -98,6 +115,12 @@ def test_messages_are_read_from_the_index(chats: list[Chat]) -> None:
     assert scans(lambda: selectors.prompt_messages(chat_id)) == []
     assert scans(lambda: selectors.newest_assistant_id(chat_id)) == []
     assert scans(lambda: selectors.list_queue(chat_id)) == []
+
+
+@pytest.mark.parametrize("words", ["t77", "launch", "launch t77", "nowhere"])
+def test_a_search_is_answered_from_the_index(chats: list[Chat], cast: Cast, words: str) -> None:
+    wanted = parse_filter(f'text:"{words}"', [])
+    assert scans(lambda: search_chats_for(cast.alice, wanted=wanted)) == []
 
 
 def test_the_sweep_reads_only_what_is_due(chats: list[Chat]) -> None:

@@ -37,7 +37,7 @@ from chatd.live.messages import Episode, Notification, PartEntry, encode
 from chatd.providers.models import ModelConfig
 from chatd.sockets import feed
 from tests.chats.follower import Follower, in_this_thread
-from tests.chats.invariants import Dump, check_chat, check_step, dump
+from tests.chats.invariants import Dump, check_chat, check_search, check_step, dump
 from tests.chats.recorder import Recorder, run_now
 from tests.chats.situations import CLIENT_TOOL, answer, call_part, fence_of, result_of
 from tests.conftest import Cast
@@ -106,6 +106,7 @@ class Story:
         if changed:
             assert not refused
             check_chat(after)
+            check_search(after)
             check_step(before, after, self.recorder.notices)
         else:
             assert self.recorder.notices == []
