@@ -110,6 +110,14 @@ def parse_filter(query: str, labels: Sequence[str]) -> ChatFilter:
     return replace(found, labels=_parse_labels(labels))
 
 
+def parse_search(text: str) -> ChatFilter:
+    """Return the filter of a search box, in which everything is text. Raises ChatdError 400."""
+    try:
+        return ChatFilter(text=_words(text))
+    except _BadValueError as error:
+        raise bad_request(f"The search {error}.") from None
+
+
 def _parse_query(query: str) -> ChatFilter:
     wrong: list[Validation] = []
     values: dict[str, object] = {}

@@ -25,7 +25,7 @@ _WORD = re.compile(rf"[{_SPACELESS}]|(?:[^\W_{_SPACELESS}][\u0300-\u036f]*)+")
 
 def words_of(text: str) -> list[str]:
     """Return the words of a text in their order."""
-    return [word for word, _ in _words(text[:MAX_INDEXED_CHARACTERS])]
+    return [word for word, *_ in _words(text[:MAX_INDEXED_CHARACTERS])]
 
 
 def search_phrases(text: str) -> list[list[str]]:
@@ -38,12 +38,12 @@ def may_be_longer(word: str) -> bool:
     return len(word) >= _MIN_PREFIX
 
 
-def _words(text: str) -> Iterator[tuple[str, int]]:
-    """Yield each word with the position at which it begins."""
+def _words(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield each word with the positions at which it begins and ends."""
     for match in _WORD.finditer(text):
         folded = _fold(match[0])
         for piece in _WORD.findall(folded) if not folded.isalnum() else (folded,):
-            yield piece[:MAX_WORD], match.start()
+            yield piece[:MAX_WORD], match.start(), match.end()
 
 
 def _fold(word: str) -> str:
@@ -64,7 +64,8 @@ def snippet(text: str, phrases: Sequence[Sequence[str]]) -> str:
 
     "…" stands where the text goes on. Empty when nothing of the phrases is in the text.
     """
-    hits = _hits(text[:MAX_INDEXED_CHARACTERS], phrases)
+    found = islice(_hits(text[:MAX_INDEXED_CHARACTERS], phrases), _MAX_HITS)
+    hits = [(begin, number) for begin, _, number in found]
     if not hits:
         return ""
     start = max((position for position, _ in hits), key=lambda at: _fit(hits, at))
@@ -74,17 +75,25 @@ def snippet(text: str, phrases: Sequence[Sequence[str]]) -> str:
     return f"{'…' if begin else ''}{shown}{'…' if end < len(text) else ''}"
 
 
-def _hits(text: str, phrases: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
-    """Return where in the text a phrase begins and which one it is, for the first of them."""
+def highlighted(text: str, phrases: Sequence[Sequence[str]]) -> list[tuple[str, bool]]:
+    """Return a text in pieces, each with whether a search found it."""
+    pieces, done = [], 0
+    for begin, end, _ in _hits(text, phrases):
+        if begin >= done:
+            pieces += [(text[done:begin], False), (text[begin:end], True)]
+            done = end
+    pieces.append((text[done:], False))
+    return [(piece, is_hit) for piece, is_hit in pieces if piece]
+
+
+def _hits(text: str, phrases: Sequence[Sequence[str]]) -> Iterator[tuple[int, int, int]]:
+    """Yield where in the text a phrase begins and ends, and which one it is."""
     found = list(_words(text))
-    words = [word for word, _ in found]
-    hits = (
-        (position, number)
-        for index, (_, position) in enumerate(found)
-        for number, phrase in enumerate(phrases)
-        if _stands_at(words, index, phrase)
-    )
-    return list(islice(hits, _MAX_HITS))
+    words = [word for word, *_ in found]
+    for index, (_, begin, _) in enumerate(found):
+        for number, phrase in enumerate(phrases):
+            if _stands_at(words, index, phrase):
+                yield begin, found[index + len(phrase) - 1][2], number
 
 
 def _stands_at(words: Sequence[str], index: int, phrase: Sequence[str]) -> bool:

@@ -9,8 +9,10 @@ from uuid import UUID
 from chatd.accounts.models import Organization, User
 from chatd.accounts.policy import ChatRight
 from chatd.accounts.selectors import list_organizations_for
+from chatd.chats.filters import parse_search
 from chatd.chats.models import BUSY, Chat, ChatMessage, Role, Status
 from chatd.chats.partial import read_partial
+from chatd.chats.search import search_chats_for
 from chatd.chats.selectors import (
     MessagePage,
     chat_rights,
@@ -23,6 +25,7 @@ from chatd.chats.selectors import (
 from chatd.chats.wire import error_body
 from chatd.core.clock import now
 from chatd.core.errors import not_found
+from chatd.core.words import search_phrases
 from chatd.live.writer import fold_parts
 from chatd.providers.models import DEMO_PROVIDER, ModelConfig
 from chatd.web.presentation import (
@@ -55,10 +58,17 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatListPage:
+    """A page of chats; `search` is what they were searched for, `phrases` what to highlight."""
+
     chats: Sequence[Chat]
     older_after: UUID | None
     is_first: bool
     choice: ModelChoice
+    search: str = ""
+
+    @property
+    def phrases(self) -> list[list[str]]:
+        return search_phrases(self.search)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +96,20 @@ class ChatPage:
         return self.chat.status in BUSY
 
 
-def get_chat_list_page(user: User, *, after_id: UUID | None = None) -> ChatListPage:
-    """Return a page of the user's own chats and what the composer needs."""
-    found = list_chats_for(user, limit=CHATS_PER_PAGE + 1, after_id=after_id)
+def get_chat_list_page(
+    user: User, *, search: str = "", after_id: UUID | None = None
+) -> ChatListPage:
+    """Return a page of the user's own chats, or of those found. Raises ChatdError 400."""
+    wanted = parse_search(search)
+    read = search_chats_for if wanted.text else list_chats_for
+    found = read(user, wanted=wanted, limit=CHATS_PER_PAGE + 1, after_id=after_id)
     chats = found[:CHATS_PER_PAGE]
     return ChatListPage(
         chats=chats,
         older_after=chats[-1].pk if len(found) > CHATS_PER_PAGE else None,
         is_first=after_id is None,
         choice=get_model_choice(),
+        search=wanted.text,
     )
 
 
@@ -148,6 +163,14 @@ def get_chat_page(user: User, chat_id: UUID, *, before_id: int = 0) -> ChatPage:
         error=error_body(chat.last_error),
         retry=_open_retry(chat),
     )
+
+
+def get_page_of_message(user: User, chat_id: UUID, message_id: int) -> int:
+    """Return the `before_id` of a page that shows a message: 0 where the newest page does."""
+    chat = get_chat_for(user, chat_id)
+    later = visible_messages(chat.pk).filter(pk__gt=min(message_id, _MAX_ID)).order_by("pk")
+    ids = list(later.values_list("pk", flat=True)[:MESSAGES_PER_PAGE])
+    return 0 if len(ids) < MESSAGES_PER_PAGE else ids[MESSAGES_PER_PAGE // 2]
 
 
 def get_message_view(user: User, chat_id: UUID, message_id: int) -> MessageView:

@@ -20,6 +20,7 @@ from chatd.web.selectors import (
     get_chat_page,
     get_home_organization,
     get_message_view,
+    get_page_of_message,
 )
 
 NO_ORGANIZATION = "You are not a member of any organisation, so you cannot start a chat."
@@ -45,9 +46,9 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def chats(request: HttpRequest) -> HttpResponse:
-    """List the user's chats (GET) or start one (POST)."""
+    """List the user's chats, or those that `?q=` finds (GET), or start one (POST)."""
     if request.method != "POST":
-        return _render_list(request)
+        return _render_list(request, search=request.GET.get("q", "").strip())
     try:
         chat = create_chat(acting(request), _new_chat(request)).chat
     except ChatdError as error:
@@ -58,9 +59,15 @@ def chats(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def chat(request: HttpRequest, chat_id: UUID) -> HttpResponse:
-    """Show one chat; `?before=` pages back, `?again` takes the last message up once more."""
+    """Show one chat; `?before=` pages back, `?at=` leads to the page that shows a message.
+
+    `?again` takes the last message up once more.
+    """
     actor = acting(request)
-    page = get_chat_page(actor.user, chat_id, before_id=_before(request))
+    before_id = _message_id(request, "before")
+    if at := _message_id(request, "at"):
+        before_id = get_page_of_message(actor.user, chat_id, at)
+    page = get_chat_page(actor.user, chat_id, before_id=before_id)
     if page.newest_answer_id > (page.chat.last_read_message_id or 0):
         mark_read(actor, page.chat)
     draft = page.last_user_text if "again" in request.GET and page.can_send else ""
@@ -93,10 +100,17 @@ def render_chat(
     return render(request, "web/chat.html", context, status=status)
 
 
-def _render_list(request: HttpRequest, *, error: ChatdError | None = None) -> HttpResponse:
-    page = get_chat_list_page(acting(request).user, after_id=_after(request))
+def _render_list(
+    request: HttpRequest, *, search: str = "", error: ChatdError | None = None
+) -> HttpResponse:
+    user, after_id = acting(request).user, _after(request)
+    try:
+        page = get_chat_list_page(user, search=search, after_id=after_id)
+    except ChatdError as refused:
+        page, error = get_chat_list_page(user), refused
     context = {
         "page": page,
+        "search": search,
         "refusal": error,
         "draft": request.POST.get("text", ""),
         "status_labels": LIST_STATUS_LABELS,
@@ -125,8 +139,8 @@ def _after(request: HttpRequest) -> UUID | None:
         raise not_found() from None
 
 
-def _before(request: HttpRequest) -> int:
-    raw = request.GET.get("before", "0")
+def _message_id(request: HttpRequest, name: str) -> int:
+    raw = request.GET.get(name, "0")
     if not (raw.isascii() and raw.isdigit()):
         raise not_found()
     return int(raw[:20])

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatd.core.words import MAX_WORD, SNIPPET_CHARACTERS, search_phrases, snippet, words_of
+from chatd.core.words import (
+    MAX_WORD,
+    SNIPPET_CHARACTERS,
+    highlighted,
+    search_phrases,
+    snippet,
+    words_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +81,19 @@ def test_a_text_without_the_words_has_no_snippet() -> None:
 def test_a_snippet_is_there_for_every_text_with_the_phrase(text: str, search: str) -> None:
     phrases = search_phrases(search)
     assert len(phrases) == 0 or snippet(f"{text} {search} {text}", phrases)
+
+
+def test_what_was_found_is_highlighted_as_it_is_written() -> None:
+    shown = highlighted("See Main.py, or domain.py; MAINLY.", search_phrases("main.py mainl"))
+    assert shown == [
+        ("See ", False),
+        ("Main.py", True),
+        (", or domain.py; ", False),
+        ("MAINLY", True),
+        (".", False),
+    ]
+
+
+@given(st.text(max_size=80), st.text(max_size=10))
+def test_highlighting_changes_nothing_of_a_text(text: str, search: str) -> None:
+    assert "".join(piece for piece, _ in highlighted(text, search_phrases(search))) == text

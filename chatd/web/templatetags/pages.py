@@ -1,12 +1,15 @@
 """Template filters of the pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import orjson
 from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from chatd.core.clock import now
+from chatd.core.words import highlighted
 
 register = template.Library()
 
@@ -40,3 +43,11 @@ def lookup(mapping: Mapping[str, str], key: str) -> str:
 def json_text(value: object) -> str:
     """Return `value` as JSON text for a data attribute; the template escapes it."""
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+@register.filter
+def highlight(text: str, phrases: Sequence[Sequence[str]]) -> SafeString:
+    """Return a text as HTML in which the phrases of a search are marked."""
+    marked = {False: "{}", True: "<mark>{}</mark>"}
+    pieces = (format_html(marked[found], piece) for piece, found in highlighted(text, phrases))
+    return SafeString("".join(pieces))
