@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "channels",
     "chatd.core",
+    "chatd.audit",
     "chatd.accounts",
     "chatd.providers",
     "chatd.chats",

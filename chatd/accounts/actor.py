@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from chatd.accounts.models import APIKey, User
+from chatd.audit.actions import Author
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +16,8 @@ class Actor:
     @property
     def api_key_id(self) -> str | None:
         return self.api_key.pk if self.api_key else None
+
+    @property
+    def author(self) -> Author:
+        """The actor as the audit log names them."""
+        return Author(self.user.pk, self.user.username, self.api_key_id or "")

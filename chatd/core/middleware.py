@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from chatd.core.context import bind_correlation, correlation_id
+from chatd.core.context import bind_client_address, bind_correlation, correlation_id
 
 log = structlog.get_logger("chatd.http")
 
@@ -27,6 +27,7 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
         bind_correlation(correlation_id=given if _REQUEST_ID.fullmatch(given) else "")
+        bind_client_address(request.META.get("REMOTE_ADDR", ""))
         _drop_nul_cookies(request)
         started = time.perf_counter()
         response = self._get_response(request)
