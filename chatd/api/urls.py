@@ -3,6 +3,7 @@
 from django.urls import URLPattern, re_path
 
 from chatd.api.chats import ChatViewSet
+from chatd.api.debug import DebugRunViewSet
 from chatd.api.diffs import DiffViewSet
 from chatd.api.files import FileViewSet
 from chatd.api.messages import MessageViewSet, QueueViewSet
@@ -36,6 +37,8 @@ urlpatterns = [
     _route(rf"{_CHAT}/diff", DiffViewSet, get="diff"),
     _route(rf"{_CHAT}/diff-status", DiffViewSet, get="status"),
     _route(rf"{_CHAT}/git-changes", DiffViewSet, get="changes"),
+    _route(rf"{_CHAT}/debug/runs", DebugRunViewSet, get="list"),
+    _route(rf"{_CHAT}/debug/runs/(?P<run>[^/]+)", DebugRunViewSet, get="retrieve"),
     _route(rf"{_CHAT}/prompts", MessageViewSet, get="prompts"),
     _route(rf"{_CHAT}/interrupt", ChatViewSet, post="interrupt"),
     _route(rf"{_CHAT}/messages", MessageViewSet, get="list", post="create"),

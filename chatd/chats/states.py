@@ -13,6 +13,7 @@ from django.db import transaction
 from msgspec import UNSET
 
 from chatd.accounts.models import Organization, User
+from chatd.chats.debug import delete_runs_of, delete_runs_since
 from chatd.chats.law import Event
 from chatd.chats.models import (
     IDLE,
@@ -177,7 +178,8 @@ def interrupt(chat_id: UUID, *, partial: Partial | None = None) -> Chat:
 def edit_message(chat_id: UUID, message_id: int, message: UserContent) -> tuple[Chat, ChatMessage]:
     """Cut history at a user message, put a new one in its place, empty the queue, start anew.
 
-    Raises StateConflictError, ChatdError 400 (role, model) or 404 (message).
+    Debug runs about what was cut are deleted. Raises StateConflictError, ChatdError 400 (role,
+    model) or 404 (message).
     """
     with transition(chat_id, Event.EDIT) as t:
         original = ChatMessage.objects.filter(pk=message_id, chat_id=chat_id, deleted=False).first()
@@ -190,6 +192,7 @@ def edit_message(chat_id: UUID, message_id: int, message: UserContent) -> tuple[
         requested = message.model_config_id or original.model_config_id
         model = model_for(t.chat, requested, strict=message.model_config_id is not None)
         t.cut_history(original.pk)
+        delete_runs_since(chat_id, original.pk, started_before=t.at)
         row = insert_user(t, message, model, visibility=Visibility(original.visibility))
         t.chat.queued_messages.all().delete()
         t.queue_changed()
@@ -257,7 +260,7 @@ def submit_tool_results(
 def archive_chat(chat_id: UUID, *, partials: Mapping[UUID, Partial] | None = None) -> list[Chat]:
     """Archive a chat, and a root's sub-chats with it; what runs is stopped and kept.
 
-    Raises StateConflictError when it is archived, EpisodeMovedError.
+    Their debug runs are deleted. Raises StateConflictError when it is archived, EpisodeMovedError.
     """
     known = partials or {}
     with transaction.atomic():
@@ -267,7 +270,9 @@ def archive_chat(chat_id: UUID, *, partials: Mapping[UUID, Partial] | None = Non
         done += [_archive_one(chat.pk, known) for chat in family[1:] if not chat.archived]
         # The family is kept together: retention counts from now for all of it.
         earlier = [chat.pk for chat in family[1:] if chat.archived]
-        Chat.objects.filter(pk__in=earlier).update(archived_at=now(), updated_at=now())
+        instant = now()
+        Chat.objects.filter(pk__in=earlier).update(archived_at=instant, updated_at=instant)
+        delete_runs_of([chat.pk for chat in family], started_before=instant)
         if family[0].pin_order:
             close_gaps(family[0].owner_id)
         return done

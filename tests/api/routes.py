@@ -1,11 +1,13 @@
 """Every route of the API as data: what it needs, who may call it, what a good call answers."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from chatd.chats.models import Chat, ChatMessage, Role
 from tests.api.client import Chats, queue, text_part
+from tests.support.debug import debug_run
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,13 @@ class Route:
             path = path.replace("{message}", str(first.pk))
         if "{queued}" in path:
             path = path.replace("{queued}", str(queue(chat).pk))
+        if "{run}" in path:
+            path = path.replace("{run}", str(debug_run(chat).pk))
         return Scene(chat, path)
+
+    def path_with(self, *, chat: str, other: str) -> str:
+        """Return the path with a chat's id, and `other` for every id beside it."""
+        return re.sub(r"{\w+}", other, self.path.replace("{chat}", chat))
 
 
 _CONTENT = {"content": [text_part("again")]}
@@ -60,6 +68,8 @@ UPDATE_ACL = Route("update acl", "PATCH", "/chats/{chat}/acl", 204, body={})
 DIFF = Route("diff", "GET", "/chats/{chat}/diff", 200, reads=True)
 DIFF_STATUS = Route("diff status", "GET", "/chats/{chat}/diff-status", 200, reads=True)
 GIT_CHANGES = Route("git changes", "GET", "/chats/{chat}/git-changes", 200, reads=True)
+DEBUG_RUNS = Route("debug runs", "GET", "/chats/{chat}/debug/runs", 200, reads=True)
+DEBUG_RUN = Route("debug run", "GET", "/chats/{chat}/debug/runs/{run}", 200, reads=True)
 INTERRUPT = Route("interrupt", "POST", "/chats/{chat}/interrupt", 200)
 MESSAGES = Route("messages", "GET", "/chats/{chat}/messages", 200, reads=True)
 PROMPTS = Route("prompts", "GET", "/chats/{chat}/prompts", 200, reads=True)
@@ -110,6 +120,8 @@ ROUTES = [
     DIFF,
     DIFF_STATUS,
     GIT_CHANGES,
+    DEBUG_RUNS,
+    DEBUG_RUN,
     INTERRUPT,
     MESSAGES,
     PROMPTS,

@@ -44,8 +44,8 @@ def test_the_table_has_every_route_and_method():
     }
     known = set(ROUTES_OF_BYTES)
     for route in ROUTES:
-        path = route.path if route.path.startswith("/api/") else API + route.path
-        match = resolve(path.format(chat="c", message="m", queued="q"))
+        path = route.path_with(chat="c", other="x")
+        match = resolve(path if path.startswith("/api/") else API + path)
         known.add((match.route.removeprefix("api/"), route.method.lower()))
     assert known == served
 
@@ -72,7 +72,7 @@ def test_routes_of_bytes_refuse_nobody_and_wrong_methods_like_the_others(path, a
 
 @each_route
 def test_nobody_is_refused_before_the_path_is_looked_at(route, db):
-    path = route.path.replace("{chat}", "not-a-uuid").format(message="x", queued="x")
+    path = route.path_with(chat="not-a-uuid", other="x")
     answer = call(Api(), route, path)
     assert answer.status == 401
     assert answer.body == {
@@ -137,7 +137,7 @@ MAKERS = {
 @pytest.mark.parametrize("reason", MAKERS)
 def test_a_token_that_does_not_hold_is_refused_with_the_reason(route, reason, cast):
     token, detail = MAKERS[reason](cast.alice)
-    path = route.path.replace("{chat}", "not-a-uuid").format(message="x", queued="x")
+    path = route.path_with(chat="not-a-uuid", other="x")
     answer = call(Api(), route, path, headers={"Authorization": f"bearer {token}"})
     if reason == "newline":  # a header's value is trimmed
         assert answer.status != 401
@@ -158,7 +158,7 @@ def test_a_chat_of_somebody_else_does_not_exist(route, who, chats, request):
 
 @each_chat_route
 def test_an_unknown_chat_answers_as_one_of_somebody_else(route, alice):
-    path = route.path.format(chat="a1a1a1a1-0000-4000-8000-000000000000", message=1, queued=1)
+    path = route.path_with(chat="a1a1a1a1-0000-4000-8000-000000000000", other="1")
     answer = call(alice, route, path)
     assert (answer.status, answer.body) == (404, NOT_FOUND)
 
@@ -222,7 +222,7 @@ def test_a_wrong_method_is_a_405_in_json(route, method, chats, alice):
 
 @each_route
 def test_a_wrong_method_of_nobody_is_still_a_401(route, db):
-    path = route.path.format(chat="x", message="x", queued="x")
+    path = route.path_with(chat="x", other="x")
     assert Api().call("PUT", path).status == 401
 
 

@@ -36,7 +36,7 @@ class Overlap:
                 self._holds = True
                 self._locked.set()
                 assert self._second_comes.wait(SECONDS)
-                _wait_until_somebody_waits()
+                wait_until_somebody_waits()
             return chat
 
         monkeypatch.setattr(transition, "lock_chat", lock_chat)
@@ -74,7 +74,7 @@ def _outcome(call: Callable[[], Any]) -> Any:
         connections.close_all()
 
 
-def _wait_until_somebody_waits() -> None:
+def wait_until_somebody_waits() -> None:
     """Return when another transaction waits for a lock of this one.
 
     SQLite cannot tell, and need not: its only write lock is held from the first statement on, so

@@ -8,7 +8,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from chatd.chats import selectors
+from chatd.chats import debug, selectors
+from chatd.chats.debug_models import (
+    ChatDebugRun,
+    ChatDebugStep,
+    DebugOperation,
+    DebugRunKind,
+    DebugStatus,
+)
 from chatd.chats.filters import parse_filter
 from chatd.chats.models import (
     Chat,
@@ -27,7 +34,14 @@ from tests.conftest import Cast
 pytestmark = pytest.mark.django_db
 
 CHATS = 3000
-TABLES = ("chats_chat", "chats_chatmessage", "chats_chatqueuedmessage", "chats_chatsearchentry")
+TABLES = (
+    "chats_chat",
+    "chats_chatmessage",
+    "chats_chatqueuedmessage",
+    "chats_chatsearchentry",
+    "chats_chatdebugrun",
+    "chats_chatdebugstep",
+)
 
 
 @pytest.fixture
@@ -62,9 +76,36 @@ def chats(cast: Cast, model: ModelConfig) -> list[Chat]:
         )
         for number, chat in enumerate(made)
     )
+    _analyze()
+    return made
+
+
+@pytest.fixture
+def debug_runs(chats: list[Chat]) -> list[ChatDebugRun]:
+    """A run with two steps in every chat."""
+    about = {"kind": DebugRunKind.CHAT_TURN, "status": DebugStatus.COMPLETED}
+    made = ChatDebugRun.objects.bulk_create(
+        ChatDebugRun(chat=chat, trigger_message_id=number, **about)
+        for number, chat in enumerate(chats)
+    )
+    call = {"operation": DebugOperation.STREAM, "status": DebugStatus.COMPLETED}
+    ChatDebugStep.objects.bulk_create(
+        ChatDebugStep(run=run, chat_id=run.chat_id, step_number=step, **seen, **call)
+        for run in made
+        for step, seen in enumerate(
+            [
+                {"history_tip_message_id": run.trigger_message_id},
+                {"assistant_message_id": run.trigger_message_id},
+            ]
+        )
+    )
+    _analyze()
+    return made
+
+
+def _analyze() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
-    return made
 
 
 def scans(read: Callable[[], Any]) -> list[str]:
@@ -73,7 +114,7 @@ def scans(read: Callable[[], Any]) -> list[str]:
         read()
     found = []
     for query in captured.captured_queries:
-        if query["sql"].startswith("SELECT"):
+        if query["sql"].startswith(("SELECT", "DELETE")):
             found += [step for step in _plan(query["sql"]) if _is_scan(step)]
     return found
 
@@ -125,6 +166,25 @@ def test_a_search_is_answered_from_the_index(chats: list[Chat], cast: Cast, word
 
 def test_the_sweep_reads_only_what_is_due(chats: list[Chat]) -> None:
     assert scans(sweep) == []
+
+
+def test_debug_runs_are_read_from_the_index(debug_runs: list[ChatDebugRun]) -> None:
+    run = debug_runs[CHATS // 2]
+    assert scans(lambda: debug.list_runs(run.chat_id)) == []
+    assert scans(lambda: debug.get_run(run.chat_id, run.pk)) == []
+
+
+def test_debug_runs_are_deleted_by_the_index(debug_runs: list[ChatDebugRun]) -> None:
+    later = now() + timedelta(minutes=1)
+    first, second, third = (debug_runs[number] for number in (7, 8, 9))
+    edited = third.trigger_message_id or 0
+    assert scans(lambda: debug.delete_runs_since(third.chat_id, edited, started_before=later)) == []
+    both = [first.chat_id, second.chat_id]
+    assert scans(lambda: debug.delete_runs_of(both, started_before=later)) == []
+    assert (ChatDebugRun.objects.count(), ChatDebugStep.objects.count()) == (
+        CHATS - 3,
+        2 * (CHATS - 3),
+    )
 
 
 def test_a_label_is_found_by_its_index_where_there_is_one(chats: list[Chat], cast: Cast) -> None:
