@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, re_path
 
+from chatd.api.catalog import CatalogViewSet
 from chatd.api.chats import ChatViewSet
 from chatd.api.debug import DebugRunViewSet
 from chatd.api.diffs import DiffViewSet
@@ -14,7 +15,7 @@ from chatd.api.tools import ToolResultsViewSet
 from chatd.api.views import ResourceViewSet, route_not_found
 
 # Segments that are never a chat, whether they are served here or not.
-_LITERALS = "models|model-configs|providers|user-provider-configs|config|cost|insights|usage-limits"
+_LITERALS = "model-configs|providers|user-provider-configs|config|cost|insights|usage-limits"
 _CHAT = r"experimental/chats/(?P<chat>[^/]+)"
 
 
@@ -28,6 +29,7 @@ urlpatterns = [
     _route(r"experimental/chats", ChatViewSet, get="list", post="create"),
     _route(r"experimental/chats/files", FileViewSet, post="create"),
     _route(r"experimental/chats/files/(?P<file>[^/]+)", FileViewSet, get="retrieve"),
+    _route(r"experimental/chats/models", CatalogViewSet, get="list"),
     _route(r"experimental/chats/by-workspace", ChatViewSet, get="by_workspace"),
     _route(r"experimental/chats/watch", SocketViewSet, get="watch"),
     _route(rf"{_CHAT}/stream(?:/(?:git|desktop))?", SocketViewSet, get="stream"),

@@ -62,6 +62,7 @@ CREATE = Route("create", "POST", "/chats", 201, body=_CONTENT)
 GET = Route("get", "GET", "/chats/{chat}", 200, reads=True)
 UPDATE = Route("update", "PATCH", "/chats/{chat}", 204, body={})
 DELETE = Route("delete", "DELETE", "/chats/{chat}", 204, owner_only="delete the chat")
+MODELS = Route("models", "GET", "/chats/models", 200, reads=True)
 BY_WORKSPACE = Route("by workspace", "GET", "/chats/by-workspace", 200, reads=True)
 GET_ACL = Route("get acl", "GET", "/chats/{chat}/acl", 200, reads=True)
 UPDATE_ACL = Route("update acl", "PATCH", "/chats/{chat}/acl", 204, body={})
@@ -114,6 +115,7 @@ ROUTES = [
     GET,
     UPDATE,
     DELETE,
+    MODELS,
     BY_WORKSPACE,
     GET_ACL,
     UPDATE_ACL,

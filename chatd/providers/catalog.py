@@ -1,0 +1,111 @@
+"""The catalogue of models: what can be chosen, as providers, models and keys stand now.
+
+Nothing is asked of the providers themselves.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef
+
+from chatd.llm.providers import PROVIDERS
+from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
+
+_WORKS_WITHOUT_KEY = frozenset({ProviderType.BEDROCK, ProviderType.OPENAI_COMPAT})
+"""Bedrock takes the credentials of its surroundings; servers of one's own, as that of the demo
+model, may ask for no key and are called without one."""
+
+
+class Unavailable(StrEnum):
+    """Why a kind of provider cannot be used."""
+
+    MISSING_API_KEY = "missing_api_key"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogModel:
+    """A model by its id at the provider; `display_name` is never empty."""
+
+    model: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogProvider:
+    """All enabled providers of one kind together; `unavailable` is None when one can be used."""
+
+    kind: str
+    unavailable: Unavailable | None
+    models: Sequence[CatalogModel]
+
+
+def list_catalog() -> list[CatalogProvider]:
+    """Return the enabled providers by kind, in the order of the kinds, in two queries."""
+    by_kind: dict[str, list[AIProvider]] = defaultdict(list)
+    for provider in _enabled_providers():
+        by_kind[provider.type].append(provider)
+    models = _enabled_models()
+    return [
+        _together(kind.name, by_kind[kind.name], models)
+        for kind in PROVIDERS
+        if kind.name in by_kind
+    ]
+
+
+def _together(
+    kind: str,
+    providers: Sequence[AIProvider],
+    models: Mapping[UUID, Sequence[CatalogModel]],
+) -> CatalogProvider:
+    """Providers that can be used hide the others of their kind."""
+    reasons = {provider.pk: _why_unavailable(provider) for provider in providers}
+    usable = [key for key, reason in reasons.items() if reason is None]
+    return CatalogProvider(
+        kind=kind,
+        unavailable=None if usable else next(iter(reasons.values())),
+        models=_distinct(model for key in usable or reasons for model in models.get(key, ())),
+    )
+
+
+def _distinct(models: Iterable[CatalogModel]) -> list[CatalogModel]:
+    """Return the models by id, each once whatever the case of its letters."""
+    found: dict[str, CatalogModel] = {}
+    for model in sorted(models, key=lambda model: model.model):
+        found.setdefault(model.model.lower(), model)
+    return list(found.values())
+
+
+def _why_unavailable(provider: AIProvider) -> Unavailable | None:
+    """Keys that people bring themselves will count here, and nowhere else."""
+    if _has_key(provider) or provider.type in _WORKS_WITHOUT_KEY:
+        return None
+    return Unavailable.MISSING_API_KEY
+
+
+def _enabled_providers() -> Iterable[AIProvider]:
+    """Return the enabled providers, the oldest first, with `has_key`: a central key is stored."""
+    stored = AIProviderKey.objects.filter(provider=OuterRef("pk")).exclude(api_key="")
+    enabled = AIProvider.objects.filter(enabled=True, deleted=False)
+    return enabled.annotate(has_key=Exists(stored)).order_by("created_at", "id")
+
+
+def _has_key(provider: AIProvider) -> bool:
+    """The annotation of `_enabled_providers`."""
+    return bool(provider.has_key)  # type: ignore[attr-defined]
+
+
+def _enabled_models() -> Mapping[UUID, Sequence[CatalogModel]]:
+    """Return the enabled models by provider, the latest change first."""
+    rows = (
+        ModelConfig.objects.filter(enabled=True, deleted=False)
+        .order_by("-updated_at", "-id")
+        .values_list("ai_provider_id", "model", "display_name")
+    )
+    found: dict[UUID, list[CatalogModel]] = defaultdict(list)
+    for provider_id, model, display_name in rows:
+        assert provider_id is not None  # a constraint, unless it is deleted
+        found[provider_id].append(CatalogModel(model, display_name or model))
+    return found
