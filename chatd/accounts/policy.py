@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from chatd.accounts.models import OrganizationMember, OrganizationRole, User
+from chatd.accounts.models import OrganizationMember, OrganizationRole, SiteRole, User
 
 
 class ChatRight(StrEnum):
@@ -29,6 +29,41 @@ ANY_CHAT_RIGHTS: dict[OrganizationRole, frozenset[ChatRight]] = {
     OrganizationRole.ADMIN: ALL_CHAT_RIGHTS,
 }
 """Rights on everybody's chats in an organisation, by organisation role."""
+
+
+class SiteRight(StrEnum):
+    """What can be allowed beyond chats, in the whole deployment."""
+
+    CONFIG_READ = "deployment_config:read"
+    CONFIG_UPDATE = "deployment_config:update"
+    PROVIDERS = "ai_provider:*"
+    USERS_READ = "user:read"
+    USERS_UPDATE = "user:update"
+    PERSONAL = "user:personal"
+    """Read and change what is somebody else's own: tokens, provider keys, settings."""
+    ORGANIZATIONS = "organization:*"
+    AUDIT_READ = "audit_log:read"
+    CHATS_READ = "chat:read"
+    """Everybody's chats in every organisation, and what they cost."""
+
+
+SITE_RIGHTS: dict[SiteRole, frozenset[SiteRight]] = {
+    SiteRole.OWNER: frozenset(SiteRight),
+    SiteRole.AUDITOR: frozenset(
+        {SiteRight.CONFIG_READ, SiteRight.USERS_READ, SiteRight.AUDIT_READ}
+    ),
+    SiteRole.USER_ADMIN: frozenset(
+        {SiteRight.USERS_READ, SiteRight.USERS_UPDATE, SiteRight.PERSONAL}
+    ),
+}
+"""Rights in the whole deployment, by site role."""
+
+
+def site_rights(user: User) -> frozenset[SiteRight]:
+    """Return what the user's site roles allow; nothing for people without one."""
+    known = (SiteRole(role) for role in user.rbac_roles if role in SiteRole.values)
+    return frozenset[SiteRight]().union(*(SITE_RIGHTS[role] for role in known))
+
 
 ACL_RIGHTS: dict[str, frozenset[ChatRight]] = {"read": frozenset({ChatRight.READ})}
 """Rights of an entry in a chat's ACL, by its permission."""

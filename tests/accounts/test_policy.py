@@ -2,8 +2,14 @@
 
 import pytest
 
-from chatd.accounts.models import OrganizationMember, OrganizationRole, SiteRole
-from chatd.accounts.policy import ChatRight, membership, organization_chat_rights
+from chatd.accounts.models import OrganizationMember, OrganizationRole, SiteRole, User
+from chatd.accounts.policy import (
+    ChatRight,
+    SiteRight,
+    membership,
+    organization_chat_rights,
+    site_rights,
+)
 from tests.conftest import Cast
 
 ALL = set(ChatRight)
@@ -56,3 +62,30 @@ def test_every_role_stands_in_the_table():
     shown = {role for _, roles, defaults, _, _ in MATRIX for role in [*roles, *defaults]}
     assert {role.value for role in OrganizationRole} <= shown
     assert {role.value for role in SiteRole} == {role for row in MATRIX for role in row[0]}
+
+
+# the deployment
+
+
+@pytest.mark.parametrize(
+    ("roles", "rights"),
+    [
+        ([], set()),
+        (["nonsense"], set()),
+        (["auditor"], {"deployment_config:read", "user:read", "audit_log:read"}),
+        (["user-admin"], {"user:read", "user:update", "user:personal"}),
+        (
+            ["auditor", "user-admin"],
+            {
+                "deployment_config:read",
+                "audit_log:read",
+                "user:read",
+                "user:update",
+                "user:personal",
+            },
+        ),
+        (["owner"], {right.value for right in SiteRight}),
+    ],
+)
+def test_site_roles_add_up(roles: list[str], rights: set[str]) -> None:
+    assert site_rights(User(rbac_roles=roles)) == rights
