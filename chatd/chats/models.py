@@ -323,8 +323,8 @@ class ChatSearchEntry(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
     )
     chat = models.ForeignKey(Chat, on_delete=models.CASCADE, related_name="+", db_index=False)
-    message = models.OneToOneField(
-        ChatMessage, on_delete=models.CASCADE, null=True, related_name="+"
+    message = models.ForeignKey(
+        ChatMessage, on_delete=models.CASCADE, null=True, related_name="+", db_index=False
     )
     words = WordsField()
 
@@ -333,10 +333,19 @@ class ChatSearchEntry(models.Model):
             models.UniqueConstraint(
                 fields=["chat"], condition=Q(message__isnull=True), name="search_one_title"
             ),
+            models.UniqueConstraint(
+                fields=["message"], condition=Q(message__isnull=False), name="search_once"
+            ),
         ]
         indexes = [
             models.Index(fields=["chat", "message"], name="search_by_chat"),
-            models.Index(fields=["owner", "-id"], name="search_newest_of_owner"),
+            # "-id" as an expression: else the primary key looks like a cheaper way to the newest.
+            models.Index(
+                F("owner"), -F("id"), condition=Q(message__isnull=True), name="search_titles"
+            ),
+            models.Index(
+                F("owner"), -F("id"), condition=Q(message__isnull=False), name="search_messages"
+            ),
         ]
 
     def __str__(self) -> str:

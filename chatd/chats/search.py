@@ -23,6 +23,7 @@ MAX_HITS = 1000
 """How many of the newest matching titles, and of the newest matching messages, are ranked."""
 
 _TITLE = "@title"
+_MESSAGE = "@message"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,7 +46,7 @@ def title_words(owner_id: UUID, title: str) -> list[str]:
 def message_words(owner_id: UUID, content: list[dict[str, object]] | None) -> list[str]:
     """Return the indexed words of a message; none where there is nothing to find."""
     words = words_of(searchable_text(content))
-    return [_owner_mark(owner_id), *words] if words else []
+    return [_owner_mark(owner_id), _MESSAGE, *words] if words else []
 
 
 def index_title(chat: Chat) -> None:
@@ -136,60 +137,60 @@ def _rank(hits: Sequence[tuple[float, int]]) -> _Rank:
     )
 
 
-# A hit is its root chat, its message (NULL for a title) and its score, newest first.
+# A hit is its root chat, its message (NULL for a title) and its score, newest first. The root is
+# looked up row by row: for so few of them a join would read the whole table of chats.
 
-_HITS_ON_POSTGRESQL = """
-    SELECT COALESCE(chat.root_chat_id, chat.id), entry.message_id, entry.score
-    FROM (
-        SELECT chat_id, message_id, ts_rank(words, %s::tsquery, 1) AS score
-        FROM chats_chatsearchentry
-        WHERE owner_id = %s AND words @@ %s::tsquery
-        ORDER BY id DESC LIMIT %s
-    ) entry JOIN chats_chat chat ON chat.id = entry.chat_id
-"""
-_HITS_ON_SQLITE = """
-    SELECT COALESCE(chat.root_chat_id, chat.id), entry.message_id, found.score
+_ROOT = "(SELECT COALESCE(root_chat_id, id) FROM chats_chat WHERE id = entry.chat_id)"
+_HITS_ON_POSTGRESQL = f"""
+    SELECT {_ROOT}, message_id, ts_rank(words, %s::tsquery, 1)
+    FROM chats_chatsearchentry entry
+    WHERE owner_id = %s AND words @@ %s::tsquery AND message_id IS {{}}
+    ORDER BY id * -1 LIMIT %s
+"""  # noqa: S608 - no part of it comes from outside
+_HITS_ON_SQLITE = f"""
+    SELECT {_ROOT}, message_id, found.score
     FROM (
         SELECT rowid, -bm25(chats_search) AS score FROM chats_search
         WHERE chats_search MATCH %s
         ORDER BY rowid DESC LIMIT %s
     ) found
     JOIN chats_chatsearchentry entry ON entry.id = found.rowid
-    JOIN chats_chat chat ON chat.id = entry.chat_id
-"""
+"""  # noqa: S608
 
 
 def _hits(
     owner_id: UUID, phrases: Sequence[Sequence[str]]
 ) -> list[tuple[UUID | str, int | None, float]]:
-    """Return the newest matching titles, and the newest matching titles and messages."""
-    mine = [[_owner_mark(owner_id)]]
-    found = []
+    """Return the newest matching titles and the newest matching messages."""
+    mine, found = _owner_mark(owner_id), []
     with connection.cursor() as cursor:
-        for marks in ([*mine, [_TITLE]], mine):
+        for of_titles in (True, False):
             if connection.vendor == "postgresql":
-                terms = _tsquery(phrases), owner_id, _tsquery([*marks, *phrases]), MAX_HITS
-                cursor.execute(_HITS_ON_POSTGRESQL, terms)
+                terms = _tsquery(phrases), owner_id, _tsquery(phrases, mine), MAX_HITS
+                cursor.execute(
+                    _HITS_ON_POSTGRESQL.format("NULL" if of_titles else "NOT NULL"), terms
+                )
             else:
-                cursor.execute(_HITS_ON_SQLITE, [_fts5_query([*marks, *phrases]), MAX_HITS])
+                kind = _TITLE if of_titles else _MESSAGE
+                cursor.execute(_HITS_ON_SQLITE, [_fts5_query(phrases, mine, kind), MAX_HITS])
             found += cursor.fetchall()
     return found
 
 
-def _tsquery(phrases: Sequence[Sequence[str]]) -> str:
+def _tsquery(phrases: Sequence[Sequence[str]], *marks: str) -> str:
     def one(phrase: Sequence[str]) -> str:
         words = " <-> ".join(f"'{word}'" for word in phrase)
         return f"({words}:*)" if may_be_longer(phrase[-1]) else f"({words})"
 
-    return " & ".join(map(one, phrases))
+    return " & ".join([f"'{mark}'" for mark in marks] + [one(phrase) for phrase in phrases])
 
 
-def _fts5_query(phrases: Sequence[Sequence[str]]) -> str:
+def _fts5_query(phrases: Sequence[Sequence[str]], *marks: str) -> str:
     def one(phrase: Sequence[str]) -> str:
         words = f'"{" ".join(phrase)}"'
         return f"{words} *" if may_be_longer(phrase[-1]) else words
 
-    return " AND ".join(map(one, phrases))
+    return " AND ".join([f'"{mark}"' for mark in marks] + [one(phrase) for phrase in phrases])
 
 
 def _add_snippets(

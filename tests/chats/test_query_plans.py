@@ -71,8 +71,8 @@ def chats(cast: Cast, model: ModelConfig) -> list[Chat]:
         ChatSearchEntry(
             owner=cast.alice,
             chat=chat,
-            # A word that stands in most of the rows is rightly answered by reading them all.
-            words=title_words(cast.alice.pk, f"t{number} {'launch' if number % 10 == 7 else ''}"),
+            # What stands in many of so few rows is rightly answered by reading them all.
+            words=title_words(cast.alice.pk, f"t{number} {'launch' if number % 100 == 7 else ''}"),
         )
         for number, chat in enumerate(made)
     )

@@ -30,7 +30,8 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "message",
-                    models.OneToOneField(
+                    models.ForeignKey(
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
@@ -50,14 +51,30 @@ class Migration(migrations.Migration):
             options={
                 "indexes": [
                     models.Index(fields=["chat", "message"], name="search_by_chat"),
-                    models.Index(fields=["owner", "-id"], name="search_newest_of_owner"),
+                    models.Index(
+                        models.F("owner"),
+                        models.F("id") * models.Value(-1),
+                        condition=models.Q(("message__isnull", True)),
+                        name="search_titles",
+                    ),
+                    models.Index(
+                        models.F("owner"),
+                        models.F("id") * models.Value(-1),
+                        condition=models.Q(("message__isnull", False)),
+                        name="search_messages",
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
                         condition=models.Q(("message__isnull", True)),
                         fields=("chat",),
                         name="search_one_title",
-                    )
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("message__isnull", False)),
+                        fields=("message",),
+                        name="search_once",
+                    ),
                 ],
             },
         ),
