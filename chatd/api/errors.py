@@ -22,11 +22,10 @@ def render_exception(error: Exception, context: dict[str, Any]) -> Response | Ht
     """Return the answer for an exception of a view; unknown ones are logged and become a 500."""
     set_rollback()
     if isinstance(error, CsrfFailedError):
-        return HttpResponse(error.message, status=400, content_type="text/plain; charset=utf-8")
+        kind = "text/plain; charset=utf-8"
+        return HttpResponse(error.message, status=400, content_type=kind, headers=error.headers)
     refusal = as_chatd_error(error)
-    response = Response(refusal.body(), status=refusal.http_status)
-    if refusal.retry_after_seconds is not None:
-        response["Retry-After"] = str(refusal.retry_after_seconds)
+    response = Response(refusal.body(), status=refusal.http_status, headers=refusal.headers)
     if isinstance(error, exceptions.MethodNotAllowed):
         response.status_code = 405
         response["Allow"] = ", ".join(context["view"].allowed_methods)
@@ -42,10 +41,6 @@ def as_chatd_error(error: Exception) -> ChatdError:
             return not_found()
         case exceptions.MethodNotAllowed():
             return ChatdError(ErrorCode.BAD_REQUEST, "Method not allowed.")
-        case exceptions.Throttled():
-            return ChatdError(
-                ErrorCode.TOO_MANY, "You've been rate limited.", retry_after_seconds=1
-            )
         case exceptions.APIException():
             return ChatdError(ErrorCode.BAD_REQUEST, str(error.detail))
         case SuspiciousOperation() | BadRequest() | MultiPartParserError():

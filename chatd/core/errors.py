@@ -49,7 +49,10 @@ class Validation:
 
 
 class ChatdError(Exception):
-    """A refusal with a code, a message for people and, where useful, a detail and fields."""
+    """A refusal with a code, a message for people and, where useful, a detail and fields.
+
+    `headers` go with the answer over HTTP.
+    """
 
     def __init__(
         self,
@@ -65,7 +68,9 @@ class ChatdError(Exception):
         self.message = message
         self.detail = detail
         self.validations = tuple(validations)
-        self.retry_after_seconds = retry_after_seconds
+        self.headers: dict[str, str] = {}
+        if retry_after_seconds is not None:
+            self.headers["Retry-After"] = str(retry_after_seconds)
 
     @property
     def http_status(self) -> int:

@@ -15,6 +15,7 @@ _TITLES = {
     ErrorCode.NOT_FOUND: "Not found",
     ErrorCode.FORBIDDEN: "Not allowed",
     ErrorCode.CONFLICT: "Something changed meanwhile",
+    ErrorCode.TOO_MANY: "Too often",
     ErrorCode.UNAVAILABLE: "Not available right now",
 }
 
@@ -46,7 +47,4 @@ def _page(request: HttpRequest, error: ChatdError) -> HttpResponse:
     # Who is signed in stands in the database, so a page about its absence must not ask.
     asking = None if error.code is ErrorCode.UNAVAILABLE else request
     html = render_to_string("web/error.html", context, asking)
-    response = HttpResponse(html, status=error.http_status)
-    if error.retry_after_seconds is not None:
-        response["Retry-After"] = str(error.retry_after_seconds)
-    return response
+    return HttpResponse(html, status=error.http_status, headers=error.headers)
