@@ -20,7 +20,7 @@ class EnvironmentError_(Exception):  # noqa: N801, N818 - the builtin name is ta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Typed settings of one process. Durations are seconds."""
+    """Typed settings of one process. Durations are seconds, rates are per minute."""
 
     data_dir: Path
     debug: bool
@@ -52,6 +52,10 @@ class Environment:
     token_max_days: int
     sharing_disabled: bool
     older_clients: bool
+    api_rate_limit: int
+    upload_rate_limit: int
+    sign_in_rate_limit: int
+    trusted_proxies: tuple[str, ...]
 
     @property
     def embedded(self) -> bool:
@@ -152,6 +156,10 @@ def _read(read: _Reader) -> Environment:
         older_clients=read.flag("CHATD_OLDER_CLIENTS", default=False),
         sharing_disabled=read.flag("CHATD_DISABLE_SHARING", default=False),
         token_max_days=read.integer("CHATD_TOKEN_MAX_DAYS", 365, least=1),
+        api_rate_limit=read.integer("CHATD_API_RATE_LIMIT", 512),
+        upload_rate_limit=read.integer("CHATD_UPLOAD_RATE_LIMIT", 240),
+        sign_in_rate_limit=read.integer("CHATD_SIGN_IN_RATE_LIMIT", 10),
+        trusted_proxies=read.names("CHATD_TRUSTED_PROXIES") or ("127.0.0.1", "::1"),
     )
 
 

@@ -5,22 +5,32 @@ the site owner.
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
+import time_machine
 
+from chatd.accounts import backends
 from chatd.accounts.actions import create_organization, create_user
 from chatd.accounts.models import Organization, SiteRole, User
+from chatd.api import files, limits, views
+from chatd.live import rates
 from chatd.live.backend import live_backend
+from chatd.live.rates import rate_counter
 from chatd.providers.actions import save_model_config, save_provider
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
+from chatd.sockets import handshake, server
+from config.env import env
 
 
 @pytest.fixture(autouse=True)
 def _fresh_live_layer(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Parts and doorbells of one test never reach another."""
+    """Parts, doorbells and counted requests of one test never reach another."""
     live_backend.cache_clear()
+    rate_counter.cache_clear()
     yield
     live_backend.cache_clear()
 
@@ -72,3 +82,22 @@ def redis_url() -> str:
     if not url:
         pytest.skip("no Redis: set CHATD_TEST_REDIS_URL or install redis-server")
     return url
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Change settings that rate limits go by, for one test."""
+
+    def change(**settings: Any) -> None:
+        changed = replace(env, **settings)
+        for module in (backends, files, handshake, limits, rates, server, views):
+            monkeypatch.setattr(module, "env", changed)
+
+    return change
+
+
+@pytest.fixture
+def clock() -> Iterator[time_machine.Traveller]:
+    """The wall clock, standing at the beginning of a minute that has not come yet."""
+    with time_machine.travel(time.time() // 60 * 60 + 60, tick=False) as traveller:
+        yield traveller

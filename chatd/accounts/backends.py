@@ -8,10 +8,16 @@ from django.db.models import Q
 from django.http import HttpRequest
 
 from chatd.accounts.models import LoginType, User
+from chatd.core.errors import ChatdError, ErrorCode
+from chatd.live.rates import count, network_of
+from config.env import env
 
 
 class UsernameOrEmailBackend(BaseBackend):
-    """Check a password in constant time whether the account exists or not."""
+    """Check a password in constant time whether the account exists or not.
+
+    Attempts over HTTP are limited, whichever page or route they come through.
+    """
 
     def authenticate(
         self,
@@ -22,6 +28,8 @@ class UsernameOrEmailBackend(BaseBackend):
     ) -> User | None:
         if not username or not password or "\x00" in username:
             return None
+        if request is not None:
+            _count_attempt(request.META.get("REMOTE_ADDR", ""), username)
         user = (
             User.objects.live()
             .filter(Q(username__iexact=username) | (Q(email__iexact=username) & ~Q(email="")))
@@ -36,3 +44,24 @@ class UsernameOrEmailBackend(BaseBackend):
     def get_user(self, user_id: UUID) -> User | None:
         user = User.objects.live().filter(pk=user_id).first()
         return user if user is not None and user.is_active else None
+
+
+def _count_attempt(address: str, username: str) -> None:
+    """Refuse guessing: a name from one address, and any names from it as often as API calls.
+
+    Raises ChatdError 429. The account stays open to everybody else.
+    """
+    network = network_of(address)
+    for limit, *what in (
+        (env.sign_in_rate_limit, network, username.strip().lower()),
+        (env.api_rate_limit, network),
+    ):
+        standing = count(limit, "sign-in", *what)
+        if standing is not None and not standing.allowed:
+            raise ChatdError(
+                ErrorCode.TOO_MANY,
+                "There were too many attempts to sign in.",
+                detail=f"Wait {standing.retry_after_seconds} seconds, then try again."
+                " The account is not locked, and its password stays as it was.",
+                retry_after_seconds=standing.retry_after_seconds,
+            )

@@ -11,10 +11,14 @@ from chatd.api.views import ResourceViewSet
 from chatd.chats.files import get_file_for, upload_file
 from chatd.chats.media import ALLOWED_TYPES, MAX_FILE_BYTES
 from chatd.core.errors import bad_request
+from config.env import env
 
 
 class FileViewSet(ResourceViewSet):
     """`/chats/files` and `/chats/files/{file}`."""
+
+    def rate_limit(self) -> int:
+        return env.upload_rate_limit if self.action == "create" else super().rate_limit()
 
     def create(self, request: Request) -> Response:
         raw = request.GET.get("organization", "").strip()

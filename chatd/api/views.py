@@ -10,7 +10,9 @@ from rest_framework.viewsets import ViewSet
 
 from chatd.accounts.actor import Actor
 from chatd.api import idempotency
+from chatd.api.limits import BYPASS_HEADER, count_request, strangers_counted
 from chatd.api.rendering import ContractJSONRenderer, JSONOnly
+from config.env import env
 
 
 class ResourceViewSet(ViewSet):
@@ -21,6 +23,23 @@ class ResourceViewSet(ViewSet):
 
     def actor(self, request: Request) -> Actor:
         return cast("Actor", request.auth)
+
+    def rate_limit(self) -> int:
+        """Return how many requests a minute one may make; 0 is any number."""
+        return env.api_rate_limit
+
+    def perform_authentication(self, request: Request) -> None:
+        with strangers_counted(request.META.get("REMOTE_ADDR", "")):
+            super().perform_authentication(request)
+
+    def check_throttles(self, request: Request) -> None:
+        self.headers |= count_request(
+            self.actor(request).user,
+            request.method or "",
+            request.path,
+            limit=self.rate_limit(),
+            bypass=request.headers.get(BYPASS_HEADER, ""),
+        )
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Once the caller is known, have a write with an Idempotency-Key run once."""

@@ -20,7 +20,7 @@ from chatd.api.errors import as_chatd_error
 from chatd.core.context import bind_correlation
 from chatd.core.threads import in_database_thread
 from chatd.sockets import registry
-from chatd.sockets.handshake import authenticate_scope, refuse
+from chatd.sockets.handshake import admit, raw_headers, refuse
 
 log = structlog.get_logger(__name__)
 
@@ -65,18 +65,20 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         bind_correlation(socket=type(self).__name__)
+        headers: dict[str, str] = {}
         try:
-            self.actor = await in_database_thread(authenticate_scope, self.scope)
+            self.actor, headers = await in_database_thread(admit, self.scope)
             self.groups = await self.subscribe()
             for group in self.groups:
                 await self.channel_layer.group_add(group, self.channel_name)
             await self.prepare()
         except Exception as error:  # noqa: BLE001 - logged, and told as an HTTP answer
             refusal = as_chatd_error(error)
-            await refuse(self.send, refusal.http_status, refusal.body())
+            headers |= refusal.headers
+            await refuse(self.send, refusal.http_status, refusal.body(), headers)
             await self._leave_groups()
             raise StopConsumer from None
-        await self.send({"type": "websocket.accept"})
+        await self.send({"type": "websocket.accept", "headers": raw_headers(headers)})
         registry.add(self)
         self._pump_task = asyncio.create_task(self._pump())
 

@@ -1,7 +1,8 @@
-"""What can refuse a socket, before it is upgraded: origin and credentials; and how it is told."""
+"""What can refuse a socket before it is upgraded: origin, credentials, rate; how it is told."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -20,21 +21,30 @@ from chatd.api.authentication import (
     Credentials,
     authenticate,
 )
+from chatd.api.limits import BYPASS_HEADER, count_request, strangers_counted
 from chatd.api.rendering import ContractJSONRenderer
 from chatd.core.errors import forbidden
+from config.env import env
 
 Scope = dict[str, Any]
 
 
 async def refuse(
-    send: Callable[[dict[str, Any]], Awaitable[None]], status: int, body: dict[str, Any]
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+    status: int,
+    body: dict[str, Any],
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Answer the upgrade with HTTP `status` and a JSON body instead."""
-    headers = [(b"content-type", b"application/json; charset=utf-8")]
-    start = {"type": "websocket.http.response.start", "status": status, "headers": headers}
-    await send(start)
+    sent = raw_headers({"Content-Type": "application/json; charset=utf-8", **headers})
+    await send({"type": "websocket.http.response.start", "status": status, "headers": sent})
     rendered = ContractJSONRenderer().render(body)
     await send({"type": "websocket.http.response.body", "body": rendered})
+
+
+def raw_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI has them."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -73,6 +83,19 @@ def _is_trusted(origin: SplitResult, trusted: SplitResult) -> bool:
     """As for forms: the same scheme, and the host itself or, for `*.`, one below it."""
     pattern = trusted.netloc.removeprefix("*")
     return origin.scheme == trusted.scheme and is_same_domain(origin.netloc, pattern)
+
+
+def admit(scope: Scope) -> tuple[Actor, dict[str, str]]:
+    """Return who opens the socket, and headers of the answer. A handshake counts as a request.
+
+    Raises ChatdError 401, 403 or 429.
+    """
+    client = scope.get("client")
+    with strangers_counted(client[0] if client else ""):
+        actor = authenticate_scope(scope)
+    bypass = headers_of(scope).get(BYPASS_HEADER.lower(), "")
+    limit = env.api_rate_limit
+    return actor, count_request(actor.user, "GET", scope["path"], limit=limit, bypass=bypass)
 
 
 def authenticate_scope(scope: Scope) -> Actor:

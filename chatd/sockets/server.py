@@ -18,6 +18,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from chatd.sockets import registry
 from chatd.sockets.consumer import GOING_AWAY
+from config.env import env
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,7 @@ def server_config(*, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        forwarded_allow_ips=list(env.trusted_proxies),
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
     )

@@ -38,6 +38,18 @@ def test_values_are_read_with_their_types():
     assert env.data_dir == Path.home() / "chatd"
 
 
+def test_the_rates_are_those_of_the_contract_but_for_uploads():
+    env = read_environment({})
+    rates = (env.api_rate_limit, env.upload_rate_limit, env.sign_in_rate_limit)
+    assert rates == (512, 240, 10)
+
+
+def test_only_proxies_on_the_same_host_are_trusted_unless_others_are_named():
+    assert read_environment({}).trusted_proxies == ("127.0.0.1", "::1")
+    named = read_environment({"CHATD_TRUSTED_PROXIES": "10.0.0.0/8, 10.1.1.1"})
+    assert named.trusted_proxies == ("10.0.0.0/8", "10.1.1.1")
+
+
 def test_an_empty_value_is_the_default():
     assert read_environment({"CHATD_TURN_SLOTS": " ", "CHATD_DEBUG": ""}) == read_environment({})
 
@@ -60,6 +72,9 @@ BAD = [
     ("CHATD_HEAL_SECONDS", "0", "must be at least 0.1"),
     ("CHATD_FLUSH_WINDOW_SECONDS", "-1", "must be at least 0"),
     ("CHATD_TOKEN_MAX_DAYS", "0", "must be at least 1"),
+    ("CHATD_API_RATE_LIMIT", "-1", "must be at least 0"),
+    ("CHATD_UPLOAD_RATE_LIMIT", "0.5", "must be a whole number"),
+    ("CHATD_SIGN_IN_RATE_LIMIT", "few", "must be a number"),
 ]
 
 

@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,13 +16,14 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from tests.e2e.provider import Gate, ScriptedProvider, paced
-from tests.support.client import Client, Follower, text_of
+from tests.support.client import Client, ContractError, Follower, text_of
 from tests.support.product import Process, Product, RedisProcess, Web, split, wait_until
 
 RUNS_ON = "split"
 pytestmark = pytest.mark.slow
 
 LEASE = 3.0
+UPLOADS = "/api/experimental/chats/files"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,7 @@ def product(server_url, fakes) -> Iterator[Product]:
         CHATD_SWEEP_SECONDS="1",
         CHATD_HEAL_SECONDS="1",
         CHATD_RETRY_FIRST_DELAY_SECONDS="0.1",
+        CHATD_UPLOAD_RATE_LIMIT="6",
     ) as started:
         started.add_models({"base_url": fakes.base_url, "is_default": True})
         yield started
@@ -366,6 +369,28 @@ def test_words_after_a_restart_of_redis_are_streamed(redis_process, clients, wor
         redis_process.start()
         held.send("late ")
         follower.wait_for_text("early late ", seconds=15)
+
+
+def test_both_webs_count_the_requests_of_a_person_together(clients, product):
+    limit = int(product.environment["CHATD_UPLOAD_RATE_LIMIT"])
+    served = 0
+    with suppress(ContractError):
+        for served in range(2 * limit):
+            clients[served % 2].call("POST", UPLOADS, expect=400)
+    assert served in (limit, limit + 1), "one more where a minute ended meanwhile"
+    for client in clients:
+        refused = client.call("POST", UPLOADS, expect=429)
+        assert refused["message"].startswith("You've been rate limited for sending more than 6")
+
+
+def test_with_redis_away_nobody_is_limited(redis_process, clients, product, webs):
+    a, b = clients
+    redis_process.kill()
+    for _ in range(int(product.environment["CHATD_UPLOAD_RATE_LIMIT"]) + 1):
+        a.call("POST", UPLOADS, expect=400)
+    assert webs[0].log.count("requests are not limited, Redis does not answer") == 1
+    redis_process.start()
+    b.call("POST", UPLOADS, expect=400)
 
 
 def test_an_interrupt_on_one_web_stops_the_worker(clients, workers, fakes, gate):

@@ -1,6 +1,7 @@
 """What refuses a socket: a normal HTTP answer in JSON, before the upgrade."""
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from chatd.accounts.models import User
 from tests.api.client import API, HEADER, JSON_TYPE, NIL, NOT_FOUND, SIGNED_OUT
+from tests.sockets.live import LiveServer
 
 WATCH = f"{API}/chats/watch"
 
@@ -19,6 +21,7 @@ WATCH = f"{API}/chats/watch"
 class Refusal:
     status: int
     body: Any
+    headers: Any
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def refusal(server):
         assert response.headers["Content-Type"] == JSON_TYPE
         assert response.body is not None
         assert response.body.endswith(b"\n")
-        return Refusal(response.status_code, json.loads(response.body))
+        return Refusal(response.status_code, json.loads(response.body), response.headers)
 
     return connect
 
@@ -176,3 +179,69 @@ def test_a_failure_before_the_upgrade_is_told_as_json(refusal, tokens, monkeypat
     found = refusal(WATCH, tokens.alice)
     assert found.status == 500
     assert found.body["message"] == "An internal server error occurred."
+
+
+# How often
+
+
+def test_a_handshake_more_than_the_limit_is_a_429_before_the_upgrade(
+    server, refusal, chats, tokens, configure, clock
+):
+    configure(api_rate_limit=2)
+    chat, other = chats.pending(), chats.pending()
+    for left in ("1", "0"):
+        with server.connect(stream(chat), tokens.alice) as socket:
+            assert socket.response.headers["X-RateLimit-Remaining"] == left
+    found = refusal(stream(chat, "?after_id=1"), tokens.alice)
+    assert (found.status, found.body) == (
+        429,
+        {"message": "You've been rate limited for sending more than 2 requests in 1m0s."},
+    )
+    assert found.headers["Retry-After"] == "61"
+    assert found.headers["X-RateLimit-Limit"] == "2"
+    assert found.headers["X-RateLimit-Remaining"] == "0"
+    assert int(found.headers["X-RateLimit-Reset"]) == int(time.time()) + 60
+    accepted(server, stream(other), tokens.alice)
+    accepted(server, stream(chat), tokens.root)
+    clock.shift(61)
+    accepted(server, stream(chat), tokens.alice)
+
+
+def test_a_refused_handshake_counts_and_says_so(refusal, tokens, configure, clock):
+    configure(api_rate_limit=2)
+    found = [refusal(stream(NIL), tokens.alice) for _ in range(3)]
+    assert [each.status for each in found] == [404, 404, 429]
+    assert found[1].headers["X-RateLimit-Remaining"] == "0"
+
+
+def test_handshakes_of_nobody_are_limited_by_address(server, refusal, tokens, configure, clock):
+    configure(api_rate_limit=2)
+    found = [refusal(path) for path in (WATCH, stream(NIL), WATCH)]
+    assert [each.status for each in found] == [401, 401, 429]
+    assert found[0].headers["X-RateLimit-Remaining"] == "1"
+    accepted(server, WATCH, tokens.alice)
+
+
+def test_a_trusted_proxy_says_whose_address_it_is(refusal, configure, clock):
+    configure(api_rate_limit=1)
+    first, second = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
+    found = [refusal(WATCH, **headers) for headers in (first, second, first)]
+    assert [each.status for each in found] == [401, 401, 429]
+
+
+def test_nobody_else_is_believed_about_addresses(transactional_db, configure, clock):
+    configure(api_rate_limit=1, trusted_proxies=("192.0.2.9",))
+    with LiveServer() as server:
+        for address, status in (("192.0.2.1", 401), ("192.0.2.2", 429)):
+            with pytest.raises(InvalidStatus) as caught:
+                server.connect(WATCH, **{"X-Forwarded-For": address})
+            assert caught.value.response.status_code == status
+
+
+def test_site_owners_may_open_any_number(server, refusal, tokens, configure, clock):
+    configure(api_rate_limit=1)
+    header = {"X-Coder-Bypass-Ratelimit": "true"}
+    for _ in range(3):
+        accepted(server, WATCH, tokens.root, **header)
+    accepted(server, WATCH, tokens.alice, **header)
+    assert refusal(WATCH, tokens.alice, **header).status == 429

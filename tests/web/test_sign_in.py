@@ -1,9 +1,12 @@
 """Signing in and out, and what anonymous visitors get."""
 
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
+from time_machine import Traveller
 
 from chatd.accounts.models import LoginType, User
 
@@ -20,8 +23,9 @@ FORMS = [
 
 
 @pytest.fixture
-def alice(alice: User) -> User:
-    """Alice with a password; the others of the cast have none."""
+def alice(alice: User, settings: Any) -> User:
+    """Alice with a password, cheaply hashed; the others of the cast have none."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     alice.login_type = LoginType.PASSWORD
     alice.set_password(PASSWORD)
     alice.save()
@@ -91,3 +95,77 @@ def test_signing_out_needs_a_form(page: Client) -> None:
 
 def test_the_root_leads_to_the_chats(page: Client) -> None:
     assert page.get("/")["Location"] == "/chats"
+
+
+# Guessing
+
+
+def attempt(
+    name: str = "alice", password: str = "wrong", *, path: str = "/login", **extra: Any
+) -> Any:
+    return Client(**extra).post(path, {"username": name, "password": password})
+
+
+@pytest.fixture
+def twice(configure: Callable[..., None], clock: Traveller) -> None:
+    """Two attempts a minute; the clock stands."""
+    configure(sign_in_rate_limit=2)
+
+
+@pytest.mark.parametrize("path", ["/login", "/admin/login/"])
+def test_too_many_attempts_are_told_on_a_page(alice: User, twice: None, path: str) -> None:
+    answers = [attempt(path=path) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    html = answers[2].content.decode()
+    assert "too many attempts to sign in" in html
+    assert "Wait 61 seconds" in html
+    assert answers[2]["Retry-After"] == "61"
+
+
+def test_the_right_password_waits_too_and_nothing_is_locked(
+    alice: User, twice: None, clock: Traveller
+) -> None:
+    for _ in range(2):
+        attempt()
+
+    assert attempt(password=PASSWORD).status_code == 429
+    assert attempt(password=PASSWORD, REMOTE_ADDR="192.0.2.1").status_code == 302
+    clock.shift(61)
+    assert attempt(password=PASSWORD).status_code == 302
+
+
+def test_every_spelling_of_a_name_and_every_page_count_together(alice: User, twice: None) -> None:
+    attempt("ALICE")
+    attempt(" alice ", path="/admin/login/")
+
+    assert attempt().status_code == 429
+
+
+def test_another_name_is_not_affected(alice: User, twice: None) -> None:
+    for _ in range(3):
+        attempt("bob")
+
+    assert attempt(password=PASSWORD).status_code == 302
+
+
+def test_any_names_from_one_address_are_limited_like_calls_of_the_api(
+    alice: User, configure: Callable[..., None], clock: Traveller
+) -> None:
+    configure(api_rate_limit=3)
+    answers = [attempt(f"name-{number}") for number in range(4)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert attempt(password=PASSWORD, REMOTE_ADDR="192.0.2.1").status_code == 302
+
+
+def test_looking_at_the_form_is_no_attempt(alice: User, twice: None) -> None:
+    assert [Client().get("/login").status_code for _ in range(4)] == [200] * 4
+
+
+def test_attempts_can_be_without_a_limit(
+    alice: User, configure: Callable[..., None], clock: Traveller
+) -> None:
+    configure(sign_in_rate_limit=0)
+
+    assert {attempt().status_code for _ in range(12)} == {200}
