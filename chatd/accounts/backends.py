@@ -9,14 +9,14 @@ from django.http import HttpRequest
 
 from chatd.accounts.models import LoginType, User
 from chatd.core.errors import ChatdError, ErrorCode
-from chatd.live.rates import count, network_of
+from chatd.live.rates import count, network_of, uncount
 from config.env import env
 
 
 class UsernameOrEmailBackend(BaseBackend):
     """Check a password in constant time whether the account exists or not.
 
-    Attempts over HTTP are limited, whichever page or route they come through.
+    Failed attempts over HTTP are limited, whichever page or route they come through.
     """
 
     def authenticate(
@@ -28,8 +28,16 @@ class UsernameOrEmailBackend(BaseBackend):
     ) -> User | None:
         if not username or not password or "\x00" in username:
             return None
-        if request is not None:
-            _count_attempt(request.META.get("REMOTE_ADDR", ""), username)
+        limits = _limits(request, username) if request is not None else []
+        for limit, what in limits:
+            _count_attempt(limit, *what)
+        user = self._check(username, password)
+        if user is not None:
+            for limit, what in limits:
+                uncount(limit, *what)
+        return user
+
+    def _check(self, username: str, password: str) -> User | None:
         user = (
             User.objects.live()
             .filter(Q(username__iexact=username) | (Q(email__iexact=username) & ~Q(email="")))
@@ -46,22 +54,23 @@ class UsernameOrEmailBackend(BaseBackend):
         return user if user is not None and user.is_active else None
 
 
-def _count_attempt(address: str, username: str) -> None:
-    """Refuse guessing: a name from one address, and any names from it as often as API calls.
+def _limits(request: HttpRequest, username: str) -> list[tuple[int, list[str]]]:
+    """Return what is counted: a name from one address, and any names from it as API calls are."""
+    network = network_of(request.META.get("REMOTE_ADDR", ""))
+    return [
+        (env.sign_in_rate_limit, ["sign-in", network, username.strip().lower()]),
+        (env.api_rate_limit, ["sign-in", network]),
+    ]
 
-    Raises ChatdError 429. The account stays open to everybody else.
-    """
-    network = network_of(address)
-    for limit, *what in (
-        (env.sign_in_rate_limit, network, username.strip().lower()),
-        (env.api_rate_limit, network),
-    ):
-        standing = count(limit, "sign-in", *what)
-        if standing is not None and not standing.allowed:
-            raise ChatdError(
-                ErrorCode.TOO_MANY,
-                "There were too many attempts to sign in.",
-                detail=f"Wait {standing.retry_after_seconds} seconds, then try again."
-                " The account is not locked, and its password stays as it was.",
-                retry_after_seconds=standing.retry_after_seconds,
-            )
+
+def _count_attempt(limit: int, *what: str) -> None:
+    """Refuse guessing. Raises ChatdError 429; the account stays open to everybody else."""
+    standing = count(limit, *what)
+    if standing is not None and not standing.allowed:
+        raise ChatdError(
+            ErrorCode.TOO_MANY,
+            "There were too many attempts to sign in.",
+            detail=f"Wait {standing.retry_after_seconds} seconds, then try again."
+            " The account is not locked, and its password stays as it was.",
+            retry_after_seconds=standing.retry_after_seconds,
+        )

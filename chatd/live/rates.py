@@ -7,6 +7,7 @@ back, as if its requests had come evenly. What is refused is not counted.
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -16,6 +17,7 @@ from typing import Any, Protocol, cast
 import redis
 import structlog
 from redis.backoff import NoBackoff
+from redis.commands.core import Script
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -51,14 +53,25 @@ class RateCounter(Protocol):
     def hit(self, key: str, limit: int) -> Standing | None:
         """Count one more of `key` unless the limit is reached. None when it cannot be counted."""
 
+    def take_back(self, key: str) -> None:
+        """Count one less of `key`, if one was counted within the running minute."""
+
 
 def count(limit: int, *what: str) -> Standing | None:
     """Count one more of `what`. None when it is not limited: 0 is off, or Redis is away."""
-    if limit == 0:
-        return None
+    return rate_counter().hit(_key(what), limit) if limit else None
+
+
+def uncount(limit: int, *what: str) -> None:
+    """Take back what was counted a moment ago and turned out not to count."""
+    if limit:
+        rate_counter().take_back(_key(what))
+
+
+def _key(what: Sequence[str]) -> str:
+    """Return a digest: paths have any length, and addresses are nobody's business."""
     name = "\0".join(what).encode(errors="backslashreplace")
-    # Paths have any length and addresses are nobody's business: only a digest is kept.
-    return rate_counter().hit(blake2b(name, digest_size=16).hexdigest(), limit)
+    return blake2b(name, digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=1)
@@ -97,6 +110,13 @@ class LocalRateCounter:
             self._forget(window)
         return _standing(limit, window, elapsed, previous, current, allowed=allowed)
 
+    def take_back(self, key: str) -> None:
+        window, _ = _instant()
+        with self._lock:
+            previous, current = self._read(key, window)
+            if current:
+                self._counts[key] = (window, previous, current - 1)
+
     def _read(self, key: str, window: int) -> tuple[int, int]:
         counted, previous, current = self._counts.get(key, (window, 0, 0))
         if counted == window:
@@ -123,6 +143,13 @@ return {previous, current, allowed}
 """
 
 
+_TAKE_BACK = """
+if tonumber(redis.call('GET', KEYS[1]) or 0) > 0 then
+  redis.call('DECR', KEYS[1])
+end
+"""
+
+
 class RedisRateCounter:
     """Counts that all processes share. One round trip each; nobody waits long for it.
 
@@ -140,22 +167,33 @@ class RedisRateCounter:
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
         self._script = redis.Redis(connection_pool=pool).register_script(_HIT)
+        self._taking_back = redis.Redis(connection_pool=pool).register_script(_TAKE_BACK)
         self._lock = threading.Lock()
         self._away_until = 0.0
         self._quiet_until = 0.0
 
     def hit(self, key: str, limit: int) -> Standing | None:
-        if time.monotonic() < self._away_until:
-            return None
         window, elapsed = _instant()
-        keys = [f"chat:rate:{key}:{window - 1}", f"chat:rate:{key}:{window}"]
-        try:
-            answer: Any = self._script(keys, [limit, elapsed, 2 * WINDOW_SECONDS])
-        except (RedisError, OSError) as error:
-            self._leave_alone(error)
+        keys = [_redis_key(key, window - 1), _redis_key(key, window)]
+        answer = self._run(self._script, keys, [limit, elapsed, 2 * WINDOW_SECONDS])
+        if answer is None:
             return None
         previous, current, allowed = cast("list[int]", answer)
         return _standing(limit, window, elapsed, previous, current, allowed=bool(allowed))
+
+    def take_back(self, key: str) -> None:
+        window, _ = _instant()
+        self._run(self._taking_back, [_redis_key(key, window)], [])
+
+    def _run(self, script: Script, keys: list[str], arguments: list[Any]) -> Any:
+        """Return the answer of a script, None when Redis is away or has none."""
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            return script(keys, arguments)
+        except (RedisError, OSError) as error:
+            self._leave_alone(error)
+            return None
 
     def _leave_alone(self, error: Exception) -> None:
         instant = time.monotonic()
@@ -165,6 +203,10 @@ class RedisRateCounter:
                 return
             self._quiet_until = instant + _WARNING_SECONDS
         log.warning("requests are not limited, Redis does not answer", error=str(error))
+
+
+def _redis_key(key: str, window: int) -> str:
+    return f"chat:rate:{key}:{window}"
 
 
 def _instant() -> tuple[int, float]:

@@ -320,3 +320,13 @@ def test_the_configuration_says_where_is_counted(configure: Any) -> None:
 )
 def test_an_ipv6_customer_is_one_caller(address: str, whose: str) -> None:
     assert network_of(address) == whose
+
+
+def test_what_was_counted_can_be_taken_back_once(
+    counter: RateCounter, key: str, clock: time_machine.Traveller
+) -> None:
+    clock.move_to(START)
+    counter.take_back(key)
+    assert allowed(counter, key, 2, 2) == 2
+    counter.take_back(key)
+    assert allowed(counter, key, 2, 2) == 1

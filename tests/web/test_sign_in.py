@@ -169,3 +169,10 @@ def test_attempts_can_be_without_a_limit(
     configure(sign_in_rate_limit=0)
 
     assert {attempt().status_code for _ in range(12)} == {200}
+
+
+def test_signing_in_well_is_no_attempt_to_guess(alice: User, twice: None) -> None:
+    attempt()
+
+    assert {attempt(password=PASSWORD).status_code for _ in range(4)} == {302}
+    assert [attempt().status_code for _ in range(2)] == [200, 429]
