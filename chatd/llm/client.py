@@ -1,4 +1,4 @@
-"""The transport: one streaming HTTP call to a provider, as events.
+"""The transport: one HTTP call to a provider, as a stream of events or as one answer.
 
 Belongs here: connections, headers, the silence guard, closing early. Does not belong here: the
 meaning of bytes (codecs), retries, which key or model is used.
@@ -6,15 +6,15 @@ meaning of bytes (codecs), retries, which key or model is used.
 
 import asyncio
 import platform
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import cache
 from importlib import metadata
 from typing import TypeVar
 
 import aiohttp
 
-from chatd.llm import openai_chat, providers
+from chatd.llm import openai_chat, openai_chat_answer, providers
 from chatd.llm.errors import (
     MAX_BODY_BYTES,
     ErrorKind,
@@ -22,12 +22,17 @@ from chatd.llm.errors import (
     broken_stream,
     classify,
     error_of,
+    unreadable_answer,
 )
-from chatd.llm.types import Event, Provider, Request
+from chatd.llm.types import Answer, Event, Provider, Request
 
 CONNECT_SECONDS = 30.0
 DRAIN_SECONDS = 0.02
 SILENCE_SECONDS = 600.0
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+
+_STREAM = "text/event-stream"
+_WHOLE = "application/json"
 
 _T = TypeVar("_T")
 
@@ -53,25 +58,48 @@ async def stream(
 
     Raises: LLMError, and nothing else but cancellation.
     """
-    body = _encode(request, provider)
-    own = session is None
-    session = session or create_session()
-    try:
-        async with aclosing(_events(session, body, provider, silence_seconds)) as events:
-            async for event in events:
-                yield event
-    finally:
-        if own:
-            await session.close()
+    body = _encode(request, provider, stream=True)
+    async with (
+        _opened(session) as opened,
+        aclosing(_events(opened, body, provider, silence_seconds)) as events,
+    ):
+        async for event in events:
+            yield event
 
 
-def _encode(request: Request, provider: Provider) -> bytes:
-    kind = providers.find_kind(provider.kind)
-    if kind and kind.wire is not providers.Wire.OPENAI_CHAT:
-        message = f"{kind.display_name} models cannot be used yet. Choose another provider."
+async def complete(
+    request: Request,
+    provider: Provider,
+    *,
+    seconds: float,
+    session: aiohttp.ClientSession | None = None,
+) -> Answer:
+    """Call the model without a stream and return its answer, within `seconds`.
+
+    Raises: LLMError, and nothing else but cancellation.
+    """
+    body = _encode(request, provider, stream=False)
+    async with _opened(session) as opened:
+        return await _guarded(_answer(opened, body, provider, seconds), seconds, provider)
+
+
+@asynccontextmanager
+async def _opened(session: aiohttp.ClientSession | None) -> AsyncIterator[aiohttp.ClientSession]:
+    """Yield the session that was given, or one that ends with the call."""
+    if session is not None:
+        yield session
+        return
+    async with create_session() as own:
+        yield own
+
+
+def _encode(request: Request, provider: Provider, *, stream: bool) -> bytes:
+    if not providers.can_be_called(provider.kind):
+        name = providers.display_name(provider.kind)
+        message = f"{name} models cannot be used yet. Choose another provider."
         raise error_of(ErrorKind.CONFIG, provider, message=message)
     try:
-        return openai_chat.encode(request, provider)
+        return openai_chat.encode(request, provider, stream=stream)
     except (TypeError, ValueError) as exc:
         failure = classify(exc, provider)
     raise failure
@@ -80,7 +108,7 @@ def _encode(request: Request, provider: Provider) -> bytes:
 async def _events(
     session: aiohttp.ClientSession, body: bytes, provider: Provider, silence_seconds: float
 ) -> AsyncGenerator[Event]:
-    response = await _guarded(_post(session, body, provider), silence_seconds, provider)
+    response = await _guarded(_post(session, body, provider, _STREAM), silence_seconds, provider)
     try:
         if not 200 <= response.status < 300:
             raise await _refused(response, silence_seconds, provider)
@@ -94,6 +122,22 @@ async def _events(
         response.close()
 
 
+async def _answer(
+    session: aiohttp.ClientSession, body: bytes, provider: Provider, seconds: float
+) -> Answer:
+    response = await _post(session, body, provider, _WHOLE)
+    try:
+        if not 200 <= response.status < 300:
+            raise await _refused(response, seconds, provider)
+        raw = await _read_limited(response, MAX_ANSWER_BYTES)
+    finally:
+        response.close()
+    if len(raw) > MAX_ANSWER_BYTES:
+        detail = f"The answer is larger than {MAX_ANSWER_BYTES} bytes."
+        raise unreadable_answer(provider, detail)
+    return openai_chat_answer.decode(raw, provider)
+
+
 async def _drain(response: aiohttp.ClientResponse) -> None:
     """Read a finished answer to its very end, so that its connection serves the next call."""
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
@@ -103,14 +147,14 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 
 
 async def _post(
-    session: aiohttp.ClientSession, body: bytes, provider: Provider
+    session: aiohttp.ClientSession, body: bytes, provider: Provider, accept: str
 ) -> aiohttp.ClientResponse:
     # a session's own total timeout would end long answers; the silence guard is the limit
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
     return await session.post(
         _url(provider),
         data=body,
-        headers=_headers(provider),
+        headers=_headers(provider, accept),
         timeout=timeout,
         allow_redirects=False,  # a key must not follow a provider to another host
     )
@@ -163,15 +207,16 @@ async def _refused(
     response: aiohttp.ClientResponse, seconds: float, provider: Provider
 ) -> LLMError:
     try:
-        body = await _guarded(_read_limited(response), seconds, provider)
+        body = await _guarded(_read_limited(response, MAX_BODY_BYTES), seconds, provider)
     except LLMError:
         body = b""
     return classify((response.status, body, response.headers), provider)
 
 
-async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
+async def _read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Return the body, or a little more than `limit` bytes of a longer one."""
     body = bytearray()
-    while len(body) <= MAX_BODY_BYTES:
+    while len(body) <= limit:
         chunk = await response.content.readany()
         if not chunk:
             break
@@ -185,10 +230,10 @@ def _url(provider: Provider) -> str:
     return base.rstrip("/") + "/chat/completions"
 
 
-def _headers(provider: Provider) -> dict[str, str]:
+def _headers(provider: Provider, accept: str) -> dict[str, str]:
     headers = {
         "Content-Type": "application/json",
-        "Accept": "text/event-stream",
+        "Accept": accept,
         # compressing proxies hold deltas back until a block is full
         "Accept-Encoding": "identity",
         "User-Agent": user_agent(),

@@ -27,6 +27,7 @@ __all__ = [
     "error_of",
     "redact",
     "retry_after_seconds",
+    "unreadable_answer",
 ]
 
 MAX_DETAIL_CHARS = 500
@@ -138,6 +139,12 @@ def broken_stream(provider: Provider | None, detail: str = "") -> LLMError:
     name = capitalised(_display_name(provider))
     message = f"{name} stream closed unexpectedly before the response completed."
     return error_of(ErrorKind.TIMEOUT, provider, detail=detail, message=message)
+
+
+def unreadable_answer(provider: Provider | None, detail: str = "") -> LLMError:
+    """Return the error of an answer that is none of this wire; trying again would not help."""
+    message = f"{capitalised(_display_name(provider))} sent an answer that cannot be read."
+    return error_of(ErrorKind.GENERIC, provider, detail=detail, message=message)
 
 
 def classify(failure: BaseException | HttpFailure, provider: Provider | None = None) -> LLMError:

@@ -1,7 +1,8 @@
 """The OpenAI chat/completions wire: bytes of a stream to events, in any cut.
 
 Belongs here: how this wire and its many dialects tell text, reasoning, calls, usage and the end.
-Does not belong here: HTTP, retries, other wires; requests are in `openai_chat_request`.
+Does not belong here: HTTP, retries, other wires; requests are in `openai_chat_request`, answers
+without a stream in `openai_chat_answer`.
 """
 
 import uuid
@@ -30,7 +31,7 @@ __all__ = ["Decoder", "encode"]
 
 MAX_ARGUMENTS_CHARS = 16 * 1024 * 1024
 
-_REASONS = {
+REASONS = {
     "stop": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "content_filter": FinishReason.CONTENT_FILTER,
@@ -182,19 +183,19 @@ class Decoder:
     def _chunk(self, chunk: _Chunk, out: list[Event]) -> None:
         if self._response_id is None and isinstance(chunk.id, str) and chunk.id:
             self._response_id = chunk.id
-        usage = chunk.usage or (chunk.x_groq.get("usage") if _is_object(chunk.x_groq) else None)
-        if _is_object(usage):
-            self._usage = _usage(usage) or self._usage
+        usage = chunk.usage or (chunk.x_groq.get("usage") if is_object(chunk.x_groq) else None)
+        if is_object(usage):
+            self._usage = usage_of(usage) or self._usage
         for choice in chunk.choices or ():
             if choice.delta is not None:
                 self._delta(choice.index or 0, choice.delta, out)
             if choice.finish_reason:
-                self._reason = _REASONS.get(choice.finish_reason, FinishReason.UNKNOWN)
+                self._reason = REASONS.get(choice.finish_reason, FinishReason.UNKNOWN)
 
     def _delta(self, choice: int, delta: _Delta, out: list[Event]) -> None:
         if reasoning := _reasoning(delta):
             out.append(ReasoningDelta(text=reasoning))
-        if text := _text(delta.content) or _text(delta.refusal):
+        if text := plain_text(delta.content) or plain_text(delta.refusal):
             out.append(TextDelta(text=text))
         for call_delta in delta.tool_calls or ():
             self._call_delta(choice, call_delta, out)
@@ -233,8 +234,8 @@ class Decoder:
 
     def _annotations(self, annotations: list[Any], out: list[Event]) -> None:
         for annotation in annotations:
-            citation = annotation.get("url_citation") if _is_object(annotation) else None
-            if not _is_object(citation):
+            citation = annotation.get("url_citation") if is_object(annotation) else None
+            if not is_object(citation):
                 continue
             url = citation.get("url")
             if isinstance(url, str) and url and url not in self._source_urls:
@@ -278,13 +279,13 @@ def _starts_another(call: _Call, delta: _CallDelta) -> bool:
     return delta.index is None and named and _is_json("".join(call.arguments).encode())
 
 
-def _text(content: Any) -> str:
+def plain_text(content: Any) -> str:
     """Return plain content, or the text of a list of content parts."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
         return ""
-    texts = (part.get("text") for part in content if _is_object(part))
+    texts = (part.get("text") for part in content if is_object(part))
     return "".join(text for text in texts if isinstance(text, str))
 
 
@@ -294,7 +295,7 @@ def _reasoning(delta: _Delta) -> str:
             return plain
     if not isinstance(delta.reasoning_details, list):
         return ""
-    details = (detail for detail in delta.reasoning_details if _is_object(detail))
+    details = (detail for detail in delta.reasoning_details if is_object(detail))
     texts = (detail.get("text") or detail.get("summary") for detail in details)
     return "".join(text for text in texts if isinstance(text, str))
 
@@ -303,10 +304,11 @@ def _arguments(arguments: Any) -> str:
     """Return a piece of argument text; some servers send the object itself."""
     if isinstance(arguments, str):
         return arguments
-    return orjson.dumps(arguments).decode() if _is_object(arguments) else ""
+    return orjson.dumps(arguments).decode() if is_object(arguments) else ""
 
 
-def _usage(reported: dict[str, Any]) -> Usage | None:
+def usage_of(reported: dict[str, Any]) -> Usage | None:
+    """Return reported numbers in normal form; None when there are none."""
     prompt, completion = _count(reported, "prompt_tokens"), _count(reported, "completion_tokens")
     total = _count(reported, "total_tokens")
     if prompt is None and completion is None and total is None:
@@ -326,13 +328,14 @@ def _usage(reported: dict[str, Any]) -> Usage | None:
 
 
 def _count(numbers: Any, name: str) -> int | None:
-    value = numbers.get(name) if _is_object(numbers) else None
+    value = numbers.get(name) if is_object(numbers) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         return None
     return int(value)
 
 
-def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Tell whether decoded JSON is an object."""
     return isinstance(value, dict)
 
 

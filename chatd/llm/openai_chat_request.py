@@ -16,6 +16,7 @@ from chatd.llm.types import (
     AssistantMessage,
     FileBlock,
     Message,
+    OutputSchema,
     Provider,
     Request,
     SystemMessage,
@@ -34,19 +35,22 @@ _WITHOUT_SYSTEM = ("o1-mini", "o1-preview")
 _UNSAFE_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def encode(request: Request, provider: Provider) -> bytes:
-    """Return the JSON body of a streaming chat/completions call.
+def encode(request: Request, provider: Provider, *, stream: bool = True) -> bytes:
+    """Return the JSON body of a chat/completions call.
 
     Raises: TypeError when a tool schema or an option holds values JSON cannot carry.
     """
     body: dict[str, Any] = {
         "model": request.model,
         "messages": [wire for message in request.messages for wire in _message(message, request)],
-        "stream": True,
-        "stream_options": {"include_usage": True},
+        "stream": stream,
     }
+    if stream:
+        body["stream_options"] = {"include_usage": True}
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
+    if request.output:
+        body["response_format"] = _response_format(request.output)
     body.update(_parameters(request))
     body.update(_options(request.provider_options, provider))
     return orjson.dumps(body)
@@ -100,6 +104,11 @@ def _tool(tool: ToolSpec) -> dict[str, Any]:
         "strict": False,
     }
     return {"type": "function", "function": function}
+
+
+def _response_format(output: OutputSchema) -> dict[str, Any]:
+    wanted = {"name": output.name, "schema": dict(output.schema), "strict": True}
+    return {"type": "json_schema", "json_schema": wanted}
 
 
 def _message(message: Message, request: Request) -> Iterator[dict[str, Any]]:

@@ -95,6 +95,12 @@ def find_kind(name: str) -> ProviderKind | None:
     return _BY_NAME.get(name.strip().lower())
 
 
+def can_be_called(name: str) -> bool:
+    """Tell whether calls of this kind are implemented; unknown kinds are taken to be OpenAI's."""
+    kind = find_kind(name)
+    return kind is None or kind.wire is Wire.OPENAI_CHAT
+
+
 def display_name(name: str) -> str:
     """Return what people call the kind, or an empty string for an unknown one."""
     kind = find_kind(name)

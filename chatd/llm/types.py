@@ -83,6 +83,14 @@ Message = SystemMessage | UserMessage | AssistantMessage | ToolMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSchema:
+    """What the answer has to be: JSON of this schema. Servers that know no schemas send text."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One model call. `None` leaves a parameter to the provider.
 
@@ -93,6 +101,7 @@ class Request:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    output: OutputSchema | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -180,6 +189,16 @@ class Finish:
     usage: Usage | None
     response_id: str | None = None
     context_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The whole answer of a call without a stream; its text is empty when there is none."""
+
+    text: str
+    reason: FinishReason
+    usage: Usage | None
+    response_id: str | None = None
 
 
 Event = TextDelta | ReasoningDelta | ToolCallDelta | ToolCall | Source | Finish
