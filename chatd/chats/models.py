@@ -81,7 +81,8 @@ class Chat(models.Model):
     messages, the queue, the retry notice changed, and at which history was last cut. `attempt`
     counts generation attempts on the current history; (history_version, attempt) names an
     episode of streamed parts. `runner_id` with `lease_expires_at` is the owner of a running turn.
-    `dispatched_at` is when a sweep last sent a pending chat to the broker again.
+    `dispatched_at` is when a sweep last sent a pending chat to the broker again. `title_lock_id`
+    with `title_locked_at` is held by whoever asks a model for a title; `titles` alone writes them.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -105,6 +106,8 @@ class Chat(models.Model):
     )
     last_model_config = models.ForeignKey(ModelConfig, on_delete=models.PROTECT, related_name="+")
     title = models.TextField(default="New Chat")
+    title_lock_id = models.UUIDField(null=True, blank=True)
+    title_locked_at = models.DateTimeField(null=True, blank=True)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.WAITING)
     mode = models.CharField(max_length=16, choices=Mode.choices, null=True, blank=True)  # noqa: DJ001
     plan_mode = models.CharField(  # noqa: DJ001 - NULL is "off" in the contract
@@ -165,6 +168,11 @@ class Chat(models.Model):
                 condition=Q(status=Status.ERROR, last_error__isnull=False)
                 | (~Q(status=Status.ERROR) & Q(last_error__isnull=True)),
                 name="chat_last_error_iff_error",
+            ),
+            models.CheckConstraint(
+                condition=Q(title_lock_id__isnull=True, title_locked_at__isnull=True)
+                | Q(title_lock_id__isnull=False, title_locked_at__isnull=False),
+                name="chat_title_lock_is_whole",
             ),
             models.CheckConstraint(
                 condition=Q(archived=False) | ~Q(status__in=[Status.PENDING, Status.RUNNING]),

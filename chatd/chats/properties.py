@@ -14,19 +14,15 @@ from chatd.accounts.actor import Actor
 from chatd.accounts.policy import ChatRight
 from chatd.chats import states
 from chatd.chats.content import NIL_UUID, check_labels, check_plan_mode
-from chatd.chats.models import Chat, Status
+from chatd.chats.models import Chat
 from chatd.chats.moves import EpisodeMovedError, against_running_turns
 from chatd.chats.partial import Partial, read_partials
 from chatd.chats.pins import check_pin, lock_pins_of, set_pin
-from chatd.chats.search import index_title
 from chatd.chats.selectors import get_chat_for
-from chatd.chats.transition import StateConflictError, lock_chat, watch_after_commit
+from chatd.chats.titles import rename
+from chatd.chats.transition import StateConflictError, lock_chat
 from chatd.core.clock import now
 from chatd.core.errors import bad_request, conflict
-
-MAX_TITLE = 200
-
-TITLE_LOCKED = "Title regeneration already in progress for this chat."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +66,7 @@ def _apply(chat_id: UUID, wanted: ChatChanges, partials: Mapping[UUID, Partial])
         lock_pins_of(chat_id)
     before = lock_chat(chat_id)
     if wanted.title is not None:
-        _rename(before, wanted.title)
+        rename(before, wanted.title)
     if wanted.labels is not None:
         labels = check_labels(wanted.labels)
         Chat.objects.filter(pk=chat_id).update(labels=labels, updated_at=now())
@@ -82,22 +78,6 @@ def _apply(chat_id: UUID, wanted: ChatChanges, partials: Mapping[UUID, Partial])
         _bind_workspace(chat_id, wanted.workspace_id)
     if wanted.plan_mode is not None:
         Chat.objects.filter(pk=chat_id).update(plan_mode=wanted.plan_mode or None)
-
-
-def _rename(chat: Chat, raw: str) -> None:
-    title = raw.replace("\x00", "").strip()
-    if not title:
-        raise bad_request("Title cannot be empty.")
-    if len(title) > MAX_TITLE:
-        raise bad_request(f"Title must be at most {MAX_TITLE} characters.")
-    if title == chat.title:
-        return
-    if chat.status == Status.PENDING:
-        raise conflict(TITLE_LOCKED)
-    Chat.objects.filter(pk=chat.pk).update(title=title)
-    chat.title = title
-    index_title(chat)
-    watch_after_commit(chat, "title_change")
 
 
 def _set_archived(chat_id: UUID, partials: Mapping[UUID, Partial], *, archived: bool) -> None:

@@ -65,6 +65,31 @@ class NewMessage:
     provider_response_id: str | None = None
 
 
+def message_row(message: NewMessage, *, chat_id: UUID, revision: int, at: datetime) -> ChatMessage:
+    """Return the row of a message, not yet inserted; zero tokens are stored as unknown."""
+    usage = message.usage
+    return ChatMessage(
+        chat_id=chat_id,
+        revision=revision,
+        role=message.role,
+        content=message.content,
+        visibility=message.visibility,
+        created_by=message.created_by,
+        api_key_id=message.api_key_id,
+        model_config_id=message.model_config_id,
+        input_tokens=usage.input_tokens or None,
+        output_tokens=usage.output_tokens or None,
+        total_tokens=usage.total_tokens or None,
+        reasoning_tokens=usage.reasoning_tokens or None,
+        cache_creation_tokens=usage.cache_creation_tokens or None,
+        cache_read_tokens=usage.cache_read_tokens or None,
+        context_limit=usage.context_limit or None,
+        runtime_ms=message.runtime_ms or None,
+        provider_response_id=message.provider_response_id,
+        created_at=at,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _WatchEvent:
     """One watch event; `shown` overrides members of the chat, `fields` stand beside it."""
@@ -156,7 +181,10 @@ class Transition:
         """Append messages to the history and return the rows, ids ascending."""
         if not messages:
             return []
-        rows = ChatMessage.objects.bulk_create([self._row(message) for message in messages])
+        rows = ChatMessage.objects.bulk_create(
+            message_row(message, chat_id=self.chat.pk, revision=self.version, at=self.at)
+            for message in messages
+        )
         index_messages(self.chat, rows)
         self._history_changed()
         visible = [row.pk for row in rows if row.visibility != Visibility.MODEL]
@@ -166,29 +194,6 @@ class Transition:
         if models and models[-1] != self.chat.last_model_config_id:
             self.set(last_model_config_id=models[-1])
         return rows
-
-    def _row(self, message: NewMessage) -> ChatMessage:
-        usage = message.usage
-        return ChatMessage(
-            chat_id=self.chat.pk,
-            revision=self.version,
-            role=message.role,
-            content=message.content,
-            visibility=message.visibility,
-            created_by=message.created_by,
-            api_key_id=message.api_key_id,
-            model_config_id=message.model_config_id,
-            input_tokens=usage.input_tokens or None,
-            output_tokens=usage.output_tokens or None,
-            total_tokens=usage.total_tokens or None,
-            reasoning_tokens=usage.reasoning_tokens or None,
-            cache_creation_tokens=usage.cache_creation_tokens or None,
-            cache_read_tokens=usage.cache_read_tokens or None,
-            context_limit=usage.context_limit or None,
-            runtime_ms=message.runtime_ms or None,
-            provider_response_id=message.provider_response_id,
-            created_at=self.at,
-        )
 
     def cut_history(self, from_message_id: int) -> None:
         """Soft-delete a message and all after it; followers get the history anew."""

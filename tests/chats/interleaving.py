@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, connections
 
-from chatd.chats import states, transition
+from chatd.chats import properties, states, titles, transition
 from chatd.chats.models import Chat
 
 SECONDS = 30.0
@@ -39,8 +39,8 @@ class Overlap:
                 wait_until_somebody_waits()
             return chat
 
-        monkeypatch.setattr(transition, "lock_chat", lock_chat)
-        monkeypatch.setattr(states, "lock_chat", lock_chat)
+        for module in (transition, states, properties, titles):
+            monkeypatch.setattr(module, "lock_chat", lock_chat)
 
     def run(self, first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
         outcomes: dict[str, Any] = {}
