@@ -3,13 +3,20 @@
 The key is claimed in the transaction of the write itself, so that either both happened or neither
 did. A second request with the key waits for the first one, and gets its answer. A refused write
 leaves nothing behind: the key is free again.
+
+A slow write waits for another server before it writes, which no transaction may. It claims its
+key in a transaction of its own; what it writes in the end and its answer are stored in one.
+Meanwhile a second request is told to come back. Who dies with a claim loses it after a minute.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial, wraps
 from hashlib import sha256
 from io import BytesIO
+from typing import Any, cast
 
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
@@ -19,21 +26,44 @@ from chatd.accounts.models import User
 from chatd.api.models import StoredAnswer
 from chatd.api.rendering import ContractJSONRenderer
 from chatd.core.clock import now
-from chatd.core.errors import bad_request, conflict
+from chatd.core.errors import ChatdError, ErrorCode, bad_request, conflict
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 KEPT = timedelta(hours=24)
+CLAIM_KEPT = timedelta(minutes=1)
+COME_BACK_SECONDS = 2
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Handler = Callable[..., HttpResponse]
+Finish = Callable[[], HttpResponse]
+Opened = Callable[..., AbstractContextManager[Finish]]
+
+
+def slow_write(halves: Callable[..., Iterator[Finish]]) -> Handler:
+    """Declare a handler that waits before it writes: a generator that yields once.
+
+    It does its waiting first, outside of any transaction, and yields what writes and answers. That
+    runs in one transaction with the stored answer where there is one. What follows the yield (a
+    `finally`, the end of a `with`) runs after that transaction, whatever happened.
+    """
+    opened = contextmanager(halves)
+
+    @wraps(halves)
+    def handler(view: Any, request: Request, **path: str) -> HttpResponse:
+        with opened(view, request, **path) as finish:
+            return finish()
+
+    cast("Any", handler).opened = opened
+    return handler
 
 
 def run_once(handler: Handler, user: User, request: Request, **path: str) -> HttpResponse:
     """Carry out a write unless its key was used, then return the stored answer.
 
-    Raises ChatdError 400 for a malformed key, 409 for one that was used for another request.
+    Raises ChatdError 400 for a malformed key, 409 for one that was used for another request, or
+    for the same one that is still being carried out.
     """
     key = request.headers[HEADER]
     if not _KEY.fullmatch(key):
@@ -44,10 +74,10 @@ def run_once(handler: Handler, user: User, request: Request, **path: str) -> Htt
     fingerprint = _fingerprint(request)
     earlier = _find(user, key)
     if earlier is None:
+        claim = StoredAnswer(user=user, key=key, fingerprint=fingerprint)
+        run = _run_slow if hasattr(handler, "opened") else _run
         try:
-            with transaction.atomic():
-                claim = StoredAnswer.objects.create(user=user, key=key, fingerprint=fingerprint)
-                return _keep(claim, handler(request, **path))
+            return run(handler, claim, request, path)
         except IntegrityError:
             earlier = _find(user, key)
             if earlier is None:
@@ -57,7 +87,64 @@ def run_once(handler: Handler, user: User, request: Request, **path: str) -> Htt
             f"The {HEADER} was used for another request.",
             detail="Use a new key for every request that differs in route or body.",
         )
+    if not earlier.status:
+        _take_over(earlier)
+        return _carry_out(handler, earlier, request, path)
     return _replay(earlier)
+
+
+def _run(
+    handler: Handler, claim: StoredAnswer, request: Request, path: Mapping[str, str]
+) -> HttpResponse:
+    with transaction.atomic():
+        claim.save(force_insert=True)
+        return _keep(claim, handler(request, **path))
+
+
+def _run_slow(
+    handler: Handler, claim: StoredAnswer, request: Request, path: Mapping[str, str]
+) -> HttpResponse:
+    with transaction.atomic():
+        claim.save(force_insert=True)
+    return _carry_out(handler, claim, request, path)
+
+
+def _carry_out(
+    handler: Handler, claim: StoredAnswer, request: Request, path: Mapping[str, str]
+) -> HttpResponse:
+    """Run a slow write whose key is claimed; the claim ends with it, one way or the other."""
+    bound = cast("Any", handler)
+    opened: Opened = partial(bound.opened, bound.__self__)
+    try:
+        with opened(request, **path) as finish, transaction.atomic():
+            return _keep(claim, finish())
+    except BaseException:
+        StoredAnswer.objects.filter(**_ours(claim), status=0).delete()
+        raise
+
+
+def _take_over(claim: StoredAnswer) -> None:
+    """Make a claim that its holder died with one's own. Raises ChatdError 409 while it may live."""
+    taken = 0
+    if claim.created_at < now() - CLAIM_KEPT:
+        ours, claim.created_at = _ours(claim), now()
+        taken = StoredAnswer.objects.filter(**ours, status=0).update(created_at=claim.created_at)
+    if not taken:
+        raise _still_running()
+
+
+def _ours(claim: StoredAnswer) -> dict[str, Any]:
+    """Return what finds a claim as long as nobody has taken it over."""
+    return {"pk": claim.pk, "created_at": claim.created_at}
+
+
+def _still_running() -> ChatdError:
+    return ChatdError(
+        ErrorCode.CONFLICT,
+        f"The request with this {HEADER} is still being carried out.",
+        detail="Send it again in a moment to get its answer.",
+        retry_after_seconds=COME_BACK_SECONDS,
+    )
 
 
 def _find(user: User, key: str) -> StoredAnswer | None:
@@ -79,14 +166,17 @@ def _fingerprint(request: Request) -> str:
 
 
 def _keep(claim: StoredAnswer, answer: HttpResponse) -> HttpResponse:
-    claim.status = answer.status_code
+    """Store the answer, in the transaction of the write. Raises when the claim was taken over."""
     if hasattr(answer, "data"):
-        claim.body = ContractJSONRenderer().render(answer.data)
-        claim.content_type = "application/json; charset=utf-8"
+        body = ContractJSONRenderer().render(answer.data)
+        content_type = "application/json; charset=utf-8"
     else:
-        claim.body = answer.content
-        claim.content_type = answer["Content-Type"]
-    claim.save(update_fields=["status", "body", "content_type"])
+        body, content_type = answer.content, answer["Content-Type"]
+    kept = StoredAnswer.objects.filter(**_ours(claim)).update(
+        status=answer.status_code, body=body, content_type=content_type
+    )
+    if not kept:
+        raise _still_running()
     return answer
 
 

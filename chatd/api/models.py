@@ -7,7 +7,10 @@ from chatd.core.clock import now
 
 
 class StoredAnswer(models.Model):
-    """The answer to a write, kept for a day so that a retry gets it instead of writing again."""
+    """The answer to a write, kept for a day so that a retry gets it instead of writing again.
+
+    Status 0 is a slow write that is being carried out, since `created_at`.
+    """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)

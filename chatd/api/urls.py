@@ -11,6 +11,7 @@ from chatd.api.messages import MessageViewSet, QueueViewSet
 from chatd.api.people import UserViewSet
 from chatd.api.sharing import AclViewSet
 from chatd.api.sockets import SocketViewSet
+from chatd.api.titles import TitleViewSet
 from chatd.api.tools import ToolResultsViewSet
 from chatd.api.views import ResourceViewSet, route_not_found
 
@@ -47,6 +48,8 @@ urlpatterns = [
     _route(rf"{_CHAT}/messages/(?P<message>[^/]+)", MessageViewSet, patch="partial_update"),
     _route(rf"{_CHAT}/queue/(?P<queued>[^/]+)", QueueViewSet, delete="destroy"),
     _route(rf"{_CHAT}/queue/(?P<queued>[^/]+)/promote", QueueViewSet, post="promote"),
+    _route(rf"{_CHAT}/title/regenerate", TitleViewSet, post="regenerate"),
+    _route(rf"{_CHAT}/title/propose", TitleViewSet, post="propose"),
     _route(rf"{_CHAT}/tool-results", ToolResultsViewSet, post="create"),
     re_path(r"", route_not_found),
 ]

@@ -206,6 +206,13 @@ def visible_messages(chat_id: UUID) -> QuerySet[ChatMessage]:
     )
 
 
+def first_and_last_messages(chat_id: UUID, count: int) -> list[ChatMessage]:
+    """Return up to `count` visible messages of each end, each message once, oldest first."""
+    rows = visible_messages(chat_id)
+    ends = [*rows.order_by("id")[:count], *rows.order_by("-id")[:count]]
+    return sorted({row.pk: row for row in ends}.values(), key=lambda row: row.pk)
+
+
 def prompt_messages(chat_id: UUID) -> list[ChatMessage]:
     """Return the messages the model sees, oldest first.
 

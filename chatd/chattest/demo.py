@@ -31,6 +31,7 @@ RETRY_AFTER_SECONDS = 2
 Sleep = Callable[[float], Awaitable[None]]
 
 _REMEMBERED_REFUSALS = 1000
+_WORD = "demo"
 _WORDS = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 _MAX_REQUEST_BYTES = 64 * 1024 * 1024
 
@@ -192,7 +193,7 @@ def _sample(schema: Mapping[str, Any], *, depth: int) -> Any:
         return schema["default"]
     if schema.get("enum"):
         return schema["enum"][0]
-    simple = {"string": "demo", "integer": 1, "number": 1, "boolean": True, "array": []}
+    simple = {"string": _WORD, "integer": 1, "number": 1, "boolean": True, "array": []}
     kind = schema.get("type", "object")
     if kind != "object" or depth > 4:
         return simple.get(kind) if isinstance(kind, str) else None
@@ -227,17 +228,26 @@ def _text(message: Mapping[str, Any]) -> str:
 
 def _whole(body: Mapping[str, Any], prompt: _Prompt) -> dict[str, Any]:
     """Return a short answer: calls without a stream ask for titles and labels."""
-    words = re.findall(r"\w+", prompt.text)[:6]
-    text = " ".join(words).capitalize() or demo_answers.SHORT
-    message = {"role": "assistant", "content": text}
+    title = demo_answers.title_of(prompt.text)
+    message = {"role": "assistant", "content": _formatted(title, body)}
     return {
         "id": short_id("chatcmpl-demo-"),
         "object": "chat.completion",
         "created": 0,
         "model": body.get("model") or DEMO_MODEL,
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-        "usage": usage_numbers(prompt.prompt_tokens, _tokens_of_words(len(words))),
+        "usage": usage_numbers(prompt.prompt_tokens, _tokens_of_words(len(title.split()))),
     }
+
+
+def _formatted(text: str, body: Mapping[str, Any]) -> str:
+    """Return the text, or JSON with the text in it where a schema was asked for."""
+    wanted = body.get("response_format")
+    if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":
+        return text
+    sample = _sample(wanted["json_schema"]["schema"], depth=0)
+    filled = {name: text if value == _WORD else value for name, value in sample.items()}
+    return orjson.dumps(filled).decode()
 
 
 def _tokens_of_words(words: int) -> int:

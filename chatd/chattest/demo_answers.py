@@ -174,6 +174,25 @@ def asked_for(text: str) -> frozenset[str]:
     return frozenset(name for name, pattern in _PATTERNS.items() if pattern.search(text))
 
 
+_TITLE_WORDS = 6
+_TOPIC_AFTER = re.compile(
+    r"^\W*(?:(?:please|(?:can|could|would) you|(?:tell|show|give) me|help me(?: to| with)?"
+    r"|explain|describe|write|i (?:want|need)(?: to)?|an?|the|some|about)\b\W*)+",
+    re.IGNORECASE,
+)
+_CLAUSE_END = re.compile(r"[.!?;:,]+(?:\s|$)|\n")
+_LOOSE_END = re.compile(r"(?: (?:an?|the|my|your|in|of|on|at|to|for|from|with|and|or|by))+$", re.I)
+
+
+def title_of(text: str) -> str:
+    """Return up to six words of a message that say what it is about."""
+    text = text.strip()
+    topic = _TOPIC_AFTER.sub("", text) or text
+    words = _CLAUSE_END.split(topic, maxsplit=1)[0].split()[:_TITLE_WORDS]
+    title = _LOOSE_END.sub("", " ".join(words))
+    return title[:1].upper() + title[1:] or SHORT
+
+
 def answer_to(text: str, asked: frozenset[str]) -> str:
     """Return the Markdown answer that fits the user's text best."""
     canned = {"long": _unwrapped("\n\n".join(STORY)), "code": CODE, "table": TABLE, "list": LIST}

@@ -29,10 +29,11 @@ from chatd.live.messages import Episode
 from chatd.live.writer import PartWriter
 from chatd.llm import client as llm
 from chatd.llm.errors import LLMError
-from chatd.llm.types import FinishReason, Message, Provider, Request, ToolSpec
+from chatd.llm.types import FinishReason, Message, Request, ToolSpec
 from chatd.providers.selectors import ModelCall, UnusableModelError, resolve_model_call
 from chatd.turns.attachments import load_files
 from chatd.turns.failures import UNEXPECTED, error_of_call, error_of_setup, retry_notice
+from chatd.turns.model_calls import MAX_ATTEMPTS, back_off_seconds, provider_of
 from chatd.turns.prompt import client_tools, prompt_from
 from chatd.turns.step import StepCollector, StepResult
 from config.env import env
@@ -40,7 +41,6 @@ from config.env import env
 log = structlog.get_logger(__name__)
 
 MAX_STEPS = 1200
-MAX_ATTEMPTS = 25
 DEFAULT_MAX_OUTPUT_TOKENS = 32_000
 
 _WRITE_PAUSES = (0.5, 1, 2, 4)
@@ -153,7 +153,7 @@ class TurnRunner:
         collector = StepCollector(writer, context_limit=setup.call.context_limit)
         events = llm.stream(
             _request(setup),
-            _provider(setup.call, self.chat_id),
+            provider_of(setup.call, self.chat_id),
             session=self._session,
             silence_seconds=env.stream_silence_seconds,
         )
@@ -165,10 +165,7 @@ class TurnRunner:
         return collector.result()
 
     async def _back_off(self, error: LLMError, failures: int) -> None:
-        delay = min(
-            env.retry_first_delay_seconds * 2 ** (failures - 1), env.retry_max_delay_seconds
-        )
-        delay = max(delay, error.retry_after_seconds or 0)
+        delay = back_off_seconds(error, failures)
         log.warning("model call failed", attempt=failures, kind=str(error.kind), retry_in=delay)
         notice = retry_notice(error, attempt=failures, delay_seconds=delay)
         self._advance(await in_database_thread(runs.record_retry, self._fence, notice))
@@ -247,14 +244,4 @@ def _request(setup: _Setup) -> Request:
         max_output_tokens=options.get("max_output_tokens") or DEFAULT_MAX_OUTPUT_TOKENS,
         provider_options=options.get("provider_options") or {},
         **{name: options[name] for name in _SAMPLING if options.get(name) is not None},
-    )
-
-
-def _provider(call: ModelCall, chat_id: UUID) -> Provider:
-    return Provider(
-        kind=call.provider_type,
-        base_url=call.base_url,
-        api_key=call.api_key,
-        display_name=call.provider_name,
-        headers={"X-Coder-Chat-Id": str(chat_id)},
     )

@@ -187,7 +187,7 @@ class StepCollector:
             content=content,
             calls=self._calls,
             reason=finish.reason,
-            usage=_usage(finish.usage, finish.context_limit or self._context_limit),
+            usage=step_usage(finish.usage, finish.context_limit or self._context_limit),
             response_id=finish.response_id,
             runtime_ms=int((time.monotonic() - self._started) * 1000),
         )
@@ -197,7 +197,8 @@ def _json_size(text: str) -> int:
     return len(orjson.dumps(text))
 
 
-def _usage(usage: Usage | None, context_limit: int) -> StepUsage:
+def step_usage(usage: Usage | None, context_limit: int) -> StepUsage:
+    """Return the tokens of a call as they are stored."""
     usage = usage or Usage()
     return StepUsage(
         input_tokens=usage.input,

@@ -176,6 +176,12 @@ class Chats:
         runs.finish(start(chat), [assistant()])
         return fresh(chat)
 
+    def unwritten(self) -> Chat:
+        """Return a waiting chat in which nobody has written anything."""
+        chat = self.waiting()
+        ChatMessage.objects.filter(chat=chat).update(deleted=True)
+        return chat
+
     def failed(self, **fields: Any) -> Chat:
         chat = self.pending(**fields)
         error = {"message": "It broke.", "kind": "overloaded", "retryable": True}

@@ -102,6 +102,22 @@ TOOL_RESULTS = Route(
     body={"results": [{"tool_call_id": "call-1", "output": {"found": 1}, "is_error": False}]},
     owner_only="submit tool results",
 )
+REGENERATE_TITLE = Route(
+    "regenerate title",
+    "POST",
+    "/chats/{chat}/title/regenerate",
+    200,
+    chat=Chats.unwritten,
+    owner_only="regenerate the title",
+)
+PROPOSE_TITLE = Route(
+    "propose title",
+    "POST",
+    "/chats/{chat}/title/propose",
+    200,
+    chat=Chats.unwritten,
+    owner_only="propose a title",
+)
 STREAM = Route("stream", "GET", "/chats/{chat}/stream", 426, reads=True)
 WATCH = Route("watch", "GET", "/chats/watch", 426, reads=True)
 ME = Route("me", "GET", "/api/v2/users/me", 200, reads=True)
@@ -132,6 +148,8 @@ ROUTES = [
     DELETE_QUEUED,
     PROMOTE,
     TOOL_RESULTS,
+    REGENERATE_TITLE,
+    PROPOSE_TITLE,
     STREAM,
     WATCH,
     ME,

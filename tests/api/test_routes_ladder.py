@@ -251,7 +251,7 @@ def test_a_format_parameter_means_nothing(route, chats, alice):
     [
         "/nothing",
         "/chats/x/nothing",
-        "/chats/x/title/regenerate",
+        "/chats/x/title/nothing",
         "/chats/x/messages/1/2",
         "/api/",
         "/api/v2/nothing",

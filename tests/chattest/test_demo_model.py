@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from chatd.chattest.demo import KEYWORDS, DemoServer, create_demo_app, serve_demo, split_words
-from chatd.chattest.demo_answers import STORY, asked_for, introduction
+from chatd.chattest.demo_answers import STORY, asked_for, introduction, title_of
 from chatd.chattest.server import LoopbackServer
 
 TOOLS = [
@@ -164,9 +164,33 @@ async def test_a_tool_result_is_answered_and_not_called_again(ask):
 
 
 async def test_calls_without_a_stream_answer_shortly(ask):
-    answer = await ask("write a title for my long holiday in the far north", stream=False)
-    assert answer["choices"][0]["message"]["content"] == "Write a title for my long"
+    answer = await ask("write a plan for my long holiday in the far north", stream=False)
+    assert answer["choices"][0]["message"]["content"] == "Plan for my long holiday"
     assert answer["usage"]["total_tokens"] > 0
+
+
+async def test_a_call_that_names_a_schema_is_answered_in_json(ask):
+    schema = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "propose_title", "schema": schema}}
+    answer = await ask("How do rainbows form?", stream=False, response_format=wanted)
+    content = answer["choices"][0]["message"]["content"]
+    assert json.loads(content) == {"title": "How do rainbows form"}
+
+
+@pytest.mark.parametrize(
+    ("message", "title"),
+    [
+        ("Explain how rainbows form, in three sentences.", "How rainbows form"),
+        ("Can you please help me with the\nparser", "Parser"),
+        ("  fix chatd/web/views.py line 12  ", "Fix chatd/web/views.py line 12"),
+        ("Hello there", "Hello there"),
+        ("please", "Please"),
+        ("", "A chat with the demo model"),
+        ("...", "A chat with the demo model"),
+    ],
+)
+def test_a_title_says_what_a_message_is_about(message, title):
+    assert title_of(message) == title
 
 
 async def test_attachments_and_missing_messages_do_no_harm(ask):

@@ -86,6 +86,19 @@ def test_the_demo_model_answers(product, web):
     assert "offline demo model" in _answered(product.client(web), "hello")
 
 
+def test_the_demo_model_names_a_chat(product, web):
+    client = product.client(web)
+    chat = client.create_chat("Explain how rainbows form, in three sentences.")
+    with client.follow(chat["id"]) as follower:
+        follower.wait_for_answers(1)
+        follower.wait_for_status("waiting")
+    named = client.call("POST", f"/api/experimental/chats/{chat['id']}/title/regenerate")
+    assert (chat["title"], named["title"]) == (
+        "Explain how rainbows form, in three…",
+        "How rainbows form",
+    )
+
+
 def test_a_given_password_is_not_printed(product, web):
     assert "sign in as:      admin" in product.processes[0].log
     assert product.environment["CHATD_ADMIN_PASSWORD"] not in product.logs(lines=10_000)

@@ -1,0 +1,27 @@
+"""What every call of a model shares: where it goes, and how long to wait after a failure."""
+
+from uuid import UUID
+
+from chatd.llm.errors import LLMError
+from chatd.llm.types import Provider
+from chatd.providers.selectors import ModelCall
+from config.env import env
+
+MAX_ATTEMPTS = 25
+
+
+def provider_of(call: ModelCall, chat_id: UUID) -> Provider:
+    """Return the target of a call made for a chat."""
+    return Provider(
+        kind=call.provider_type,
+        base_url=call.base_url,
+        api_key=call.api_key,
+        display_name=call.provider_name,
+        headers={"X-Coder-Chat-Id": str(chat_id)},
+    )
+
+
+def back_off_seconds(error: LLMError, failures: int) -> float:
+    """Return the pause after the failure of this number; the provider may ask for a longer one."""
+    delay = min(env.retry_first_delay_seconds * 2.0 ** (failures - 1), env.retry_max_delay_seconds)
+    return max(delay, error.retry_after_seconds or 0)

@@ -1,0 +1,80 @@
+"""Titles on the whole product: while one is made others work, and who leaves pays no longer."""
+
+import http.client
+import threading
+
+from chatd.chattest import faults
+from chatd.chattest.openai import OpenAIHandler, OpenAIRequest, non_streaming_response
+from tests.e2e.provider import ScriptedProvider, answer
+from tests.support.client import Client
+from tests.support.product import Web, wait_until
+
+RUNS_ON = "embedded"
+
+
+def titled(handler: OpenAIHandler) -> OpenAIHandler:
+    """Answer turns with a plain answer and requests for a title with `handler`."""
+    turn = answer("An answer.")
+    return lambda request: (turn if request.stream else handler)(request)
+
+
+def chat_of(client: Client, words: str) -> str:
+    chat = client.create_chat(words)
+    with client.follow(chat["id"]) as follower:
+        follower.wait_for_answers(1)
+        follower.wait_for_status("waiting")
+    return str(chat["id"])
+
+
+def test_while_a_title_is_made_others_write_and_it_is_stored_in_the_end(
+    client: Client, provider: ScriptedProvider
+):
+    asked, released = threading.Event(), threading.Event()
+
+    def late(request: OpenAIRequest):
+        asked.set()
+        assert released.wait(20)
+        return non_streaming_response("Made at last")
+
+    provider.on("name me late", titled(late))
+    chat_id = chat_of(client, "name me late")
+    path = f"/api/experimental/chats/{chat_id}"
+    answers = []
+    waiting = threading.Thread(
+        target=lambda: answers.append(client.call("POST", f"{path}/title/regenerate"))
+    )
+    waiting.start()
+    assert asked.wait(20)
+    client.call("PATCH", path, {"labels": {"a": "b"}}, expect=204)
+    client.call("PATCH", path, {"title": "By hand"}, expect=409)
+    client.call("POST", f"{path}/title/propose", expect=409)
+    client.send(chat_id, "and more")
+    released.set()
+    waiting.join(20)
+    assert answers[0]["title"] == "Made at last"
+    assert client.chat(chat_id)["title"] == "Made at last"
+
+
+def test_when_the_person_goes_away_the_call_and_the_lock_end(
+    client: Client, web: Web, provider: ScriptedProvider
+):
+    provider.on("leave me", titled(faults.hang()))
+    chat_id = chat_of(client, "leave me")
+    dropped, asked = provider.disconnects, len(provider.requests)
+    path = f"/api/experimental/chats/{chat_id}"
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+    headers = {"Coder-Session-Token": client.token}
+    connection.request("POST", f"{path}/title/regenerate", headers=headers)
+    wait_until(lambda: len(provider.requests) > asked, 20, "the model is asked")
+    connection.close()
+    assert provider.wait_for_disconnects(dropped + 1, timeout_seconds=10)
+    wait_until(lambda: _renames(client, path), 20, "the lock has ended")
+    assert "Traceback" not in web.log
+
+
+def _renames(client: Client, path: str) -> bool:
+    try:
+        client.call("PATCH", path, {"title": "By hand"}, expect=204)
+    except AssertionError:
+        return False
+    return True

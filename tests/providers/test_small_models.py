@@ -1,0 +1,66 @@
+"""Which small models can be called, in which order."""
+
+import pytest
+
+from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
+from chatd.providers.small_models import SMALL_MODELS, usable_small_models
+
+pytestmark = pytest.mark.django_db
+
+BASE_URL = "http://127.0.0.1:9/v1"
+
+
+def configured(kind: ProviderType, model: str, *, key: str = "k", **fields: bool) -> ModelConfig:
+    name = f"{kind}-{ModelConfig.objects.count()}"
+    provider = save_provider(AIProvider(type=kind, name=name, base_url=BASE_URL), new_key=key)
+    return save_model_config(ModelConfig(ai_provider=provider, model=model, **fields))
+
+
+def usable() -> list[str]:
+    return [str(call.config_id) for call in usable_small_models()]
+
+
+def test_without_small_models_there_is_none() -> None:
+    configured(ProviderType.OPENAI, "gpt-5.2")
+    configured(ProviderType.OPENAI_COMPAT, "gpt-4o-mini")
+    assert usable() == []
+
+
+def test_they_come_in_the_order_of_the_list_and_the_oldest_of_two_first() -> None:
+    vercel = configured(ProviderType.VERCEL, "anthropic/claude-haiku-4.5")
+    azure = configured(ProviderType.AZURE, "gpt-4o-mini")
+    younger = configured(ProviderType.OPENAI, "gpt-4o-mini")
+    youngest = configured(ProviderType.OPENAI, "gpt-4o-mini")
+    assert usable() == [str(each.pk) for each in (younger, youngest, azure, vercel)]
+
+
+def test_a_call_has_what_is_needed() -> None:
+    configured(ProviderType.OPENAI, "gpt-4o-mini", key="the key")
+    [call] = usable_small_models()
+    assert (call.model, call.base_url, call.api_key) == ("gpt-4o-mini", BASE_URL, "the key")
+
+
+@pytest.mark.parametrize("reason", ["switched off", "deleted", "provider off", "no key", "bad key"])
+def test_one_that_cannot_be_called_is_left_out(reason: str) -> None:
+    small = configured(ProviderType.OPENAI, "gpt-4o-mini", key="" if reason == "no key" else "k")
+    match reason:
+        case "switched off":
+            ModelConfig.objects.update(enabled=False)
+        case "deleted":
+            ModelConfig.objects.update(deleted=True, is_default=False)
+        case "provider off":
+            AIProvider.objects.update(enabled=False)
+        case "bad key":
+            AIProviderKey.objects.update(api_key="not decryptable")
+    assert small.pk
+    assert usable() == []
+
+
+def test_one_whose_wire_is_not_spoken_yet_is_left_out() -> None:
+    for kind, model in SMALL_MODELS:
+        configured(kind, model)
+    spoken = {"openai", "azure", "openrouter", "vercel"}
+    assert [call.provider_type for call in usable_small_models()] == [
+        kind for kind, _ in SMALL_MODELS if kind in spoken
+    ]
