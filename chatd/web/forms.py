@@ -8,7 +8,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest
 
 from chatd.chats.content import InputPart
-from chatd.core.errors import bad_request
+from chatd.core.errors import ChatdError, bad_request
 
 _MAX_EMAIL = 254
 
@@ -36,6 +36,15 @@ class SignInForm(AuthenticationForm):
 class PostedMessage:
     content: list[InputPart]
     model_config_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Titling:
+    """The open form of a title: what is in the box, and what is said about it."""
+
+    text: str
+    hint: str = ""
+    refusal: ChatdError | None = None
 
 
 def posted_message(request: HttpRequest) -> PostedMessage:

@@ -88,6 +88,8 @@ class ChatPage:
     is_own: bool
     can_send: bool
     can_stop: bool
+    can_rename: bool
+    can_suggest: bool
     error: dict[str, Any] | None
     retry: dict[str, Any] | None
 
@@ -160,6 +162,8 @@ def get_chat_page(user: User, chat_id: UUID, *, before_id: int = 0) -> ChatPage:
         is_own=is_own,
         can_send=is_own and may_change and not chat.archived,
         can_stop=may_change,
+        can_rename=may_change,
+        can_suggest=is_own and may_change,
         error=error_body(chat.last_error),
         retry=_open_retry(chat),
     )

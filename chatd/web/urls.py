@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from chatd.web import commands, views
+from chatd.web import commands, titles, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("chats/<uuid:chat_id>/messages/<int:message_id>", views.message, name="message"),
     path("chats/<uuid:chat_id>/send", commands.send, name="send"),
     path("chats/<uuid:chat_id>/interrupt", commands.interrupt, name="interrupt"),
+    path("chats/<uuid:chat_id>/title", titles.rename, name="rename"),
+    path("chats/<uuid:chat_id>/title/suggest", titles.suggest, name="suggest_title"),
     path("chats/<uuid:chat_id>/queue/<int:queued_id>/remove", commands.remove, name="remove"),
     path("chats/<uuid:chat_id>/queue/<int:queued_id>/promote", commands.promote, name="promote"),
 ]

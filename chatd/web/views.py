@@ -12,7 +12,7 @@ from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
 from chatd.chats.actions import NewChat, create_chat, mark_read
 from chatd.core.errors import ChatdError, forbidden, not_found
-from chatd.web.forms import SignInForm, posted_message
+from chatd.web.forms import SignInForm, Titling, posted_message
 from chatd.web.presentation import LIST_STATUS_LABELS, STATUS_LABELS
 from chatd.web.selectors import (
     ChatPage,
@@ -83,19 +83,32 @@ def message(request: HttpRequest, chat_id: UUID, message_id: int) -> HttpRespons
 
 
 def render_chat(
-    request: HttpRequest, page: ChatPage, *, draft: str = "", refusal: ChatdError | None = None
+    request: HttpRequest,
+    page: ChatPage,
+    *,
+    draft: str = "",
+    refusal: ChatdError | None = None,
+    titling: Titling | None = None,
 ) -> HttpResponse:
-    """Return the page of a chat; after a refused form, with the reason and the text as typed."""
+    """Return the page of a chat; after a refused form, with the reason and the text as typed.
+
+    `titling` opens the form of the title.
+    """
     context = {
         "page": page,
         "chat": page.chat,
         "draft": draft,
         "refusal": refusal,
+        "titling": titling,
         "status_label": STATUS_LABELS[page.chat.status],
         "status_labels": STATUS_LABELS,
         # A page that reloads itself would take away what is being typed.
-        "refreshes": page.is_busy and page.is_newest and not draft and "hold" not in request.GET,
+        "refreshes": page.is_busy
+        and page.is_newest
+        and not (draft or titling)
+        and "hold" not in request.GET,
     }
+    refusal = refusal or (titling.refusal if titling else None)
     status = refusal.http_status if refusal else 200
     return render(request, "web/chat.html", context, status=status)
 

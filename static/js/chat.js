@@ -8,6 +8,7 @@ import { Composer } from "./composer.js";
 import { LiveBubble } from "./live.js";
 import { MessageList } from "./messages.js";
 import { LiveSocket } from "./socket.js";
+import { watchTitleForm } from "./title.js";
 
 const BUSY = new Set(["pending", "running", "requires_action"]);
 const LEFTOVER_MS = 3000;
@@ -176,14 +177,20 @@ function resync() {
     const followed = isAtBottom();
     messages.replace(root);
     if (!BUSY.has(root.dataset.status) && !BUSY.has(status)) bubble.reset();
-    document.title = fresh.title;
-    page.querySelector("h1").textContent = root.querySelector("h1").textContent;
+    showTitle(fresh);
     for (const id of ["notices", "queue"]) byId(id).replaceWith(root.querySelector(`#${id}`));
     byId("queue-section").hidden = byId("queue").childElementCount === 0;
     if (followed) toBottom();
   })();
   return resyncing;
 }
+
+function showTitle(fresh) {
+  document.title = fresh.title;
+  page.querySelector("h1").textContent = fresh.querySelector("#chat h1").textContent;
+}
+
+watchTitleForm({ onRenamed: showTitle });
 
 function showQueue(queued) {
   const template = byId("queued-row").content.firstElementChild;

@@ -56,6 +56,12 @@ def in_turn(*handlers: OpenAIHandler) -> OpenAIHandler:
     return handler
 
 
+def titled(handler: OpenAIHandler) -> OpenAIHandler:
+    """Answer turns with a plain answer, and requests for a title with `handler`."""
+    turn = answer("An answer.")
+    return lambda request: (turn if request.stream else handler)(request)
+
+
 def held_until(released: threading.Event, handler: OpenAIHandler) -> OpenAIHandler:
     """Answer like `handler`, but not before the test has seen to it that somebody follows."""
 

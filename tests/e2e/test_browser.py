@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from chatd.chattest.openai import OpenAIHandler, non_streaming_response
+from tests.e2e.provider import titled
 from tests.support.product import ADMIN_PASSWORD
 from tests.support.services import chromium
 
@@ -141,7 +143,46 @@ def test_a_message_written_meanwhile_waits_and_is_then_answered(context, gate):
     expect(page.locator("#queue li")).to_have_count(0)
 
 
-def test_without_javascript_a_person_reads_sends_and_stops(chrome, web, gate):
+def named(title: str) -> OpenAIHandler:
+    return titled(lambda request: non_streaming_response(title))
+
+
+def test_a_chat_is_renamed_in_place_with_a_suggested_title(context, provider):
+    page = signed_in(context)
+    provider.on("what is it", named('{"title": "A better name"}'))
+    start_chat(page, "what is it")
+    expect(page.locator("#status-badge")).to_have_attribute("data-status", "waiting")
+    address = page.url
+    page.get_by_role("textbox", name="Your message").fill("a draft")
+    page.locator("summary", has_text="Rename").click()
+    box = page.get_by_label("Title")
+    expect(box).to_be_focused()
+    page.get_by_role("button", name="Suggest a title").click()
+    expect(box).to_have_value("A better name")
+    expect(page.locator("h1")).to_have_text("what is it")
+    box.fill("An even better name")
+    box.press("Enter")
+    expect(page.locator("h1")).to_have_text("An even better name")
+    expect(box).to_be_hidden()
+    expect(page).to_have_title("An even better name · chatd")
+    assert page.url == address
+    expect(page.get_by_role("textbox", name="Your message")).to_have_value("a draft")
+
+
+def test_a_title_that_is_refused_says_why_and_escape_closes_the_form(context, provider):
+    page = signed_in(context)
+    provider.on("refuse me", named("far too many words for a title of any chat at all"))
+    start_chat(page, "refuse me")
+    expect(page.locator("#status-badge")).to_have_attribute("data-status", "waiting")
+    page.locator("summary", has_text="Rename").click()
+    page.get_by_role("button", name="Suggest a title").click()
+    expect(page.locator("#title-form [role=alert]")).to_contain_text("Failed to generate")
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Title")).to_be_hidden()
+    expect(page.locator("summary", has_text="Rename")).to_be_focused()
+
+
+def test_without_javascript_a_person_reads_sends_stops_and_renames(chrome, web, gate, provider):
     context = chrome.new_context(base_url=web.url, java_script_enabled=False)
     page = signed_in(context)
     gate("no scripts", "plain words ")
@@ -151,4 +192,10 @@ def test_without_javascript_a_person_reads_sends_and_stops(chrome, web, gate):
     expect(live(page)).to_contain_text("plain words", timeout=15_000)
     page.get_by_role("button", name="Stop").click()
     expect(answers(page).locator("p")).to_have_text("plain words")
+    provider.on("no scripts", named("Named without scripts"))
+    page.locator("summary", has_text="Rename").click()
+    page.get_by_role("button", name="Suggest a title").click()
+    expect(page.get_by_label("Title")).to_have_value("Named without scripts")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("h1")).to_have_text("Named without scripts")
     context.close()

@@ -4,18 +4,12 @@ import http.client
 import threading
 
 from chatd.chattest import faults
-from chatd.chattest.openai import OpenAIHandler, OpenAIRequest, non_streaming_response
-from tests.e2e.provider import ScriptedProvider, answer
+from chatd.chattest.openai import OpenAIRequest, non_streaming_response
+from tests.e2e.provider import ScriptedProvider, titled
 from tests.support.client import Client
 from tests.support.product import Web, wait_until
 
 RUNS_ON = "embedded"
-
-
-def titled(handler: OpenAIHandler) -> OpenAIHandler:
-    """Answer turns with a plain answer and requests for a title with `handler`."""
-    turn = answer("An answer.")
-    return lambda request: (turn if request.stream else handler)(request)
 
 
 def chat_of(client: Client, words: str) -> str:
