@@ -31,7 +31,7 @@ def rename(request: HttpRequest, chat_id: UUID) -> HttpResponse:
         try:
             update_chat(acting(request), chat_id, lambda: ChatChanges(title=text))
         except ChatdError as error:
-            return _shown(request, chat_id, Titling(text=text, refusal=error))
+            return _refused(request, chat_id, text, error)
     return redirect("chat", chat_id=chat_id)
 
 
@@ -46,16 +46,16 @@ def suggest(request: HttpRequest, chat_id: UUID) -> HttpResponse:
         with proposing_title(acting(request), chat_id) as store:
             suggested = store()
     except ChatdError as error:
-        return _shown(request, chat_id, Titling(text=text, refusal=error))
-    if not suggested:
-        return _shown(request, chat_id, Titling(text=text, hint=NOTHING_TO_NAME))
-    return _shown(request, chat_id, Titling(text=suggested, hint=SUGGESTED))
-
-
-def _shown(request: HttpRequest, chat_id: UUID, titling: Titling) -> HttpResponse:
-    if titling.refusal is not None and titling.refusal.code is ErrorCode.NOT_FOUND:
-        raise titling.refusal
+        return _refused(request, chat_id, text, error)
     page = get_chat_page(acting(request).user, chat_id)
-    if titling.hint == SUGGESTED and titling.text == page.chat.title:
-        titling = Titling(text=titling.text, hint=SAME)
-    return render_chat(request, page, titling=titling)
+    hint = SAME if suggested == page.chat.title else SUGGESTED
+    if not suggested:
+        suggested, hint = text, NOTHING_TO_NAME
+    return render_chat(request, page, titling=Titling(text=suggested, hint=hint))
+
+
+def _refused(request: HttpRequest, chat_id: UUID, text: str, error: ChatdError) -> HttpResponse:
+    if error.code is ErrorCode.NOT_FOUND:
+        raise error
+    page = get_chat_page(acting(request).user, chat_id)
+    return render_chat(request, page, titling=Titling(text=text, refusal=error))
