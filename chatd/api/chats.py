@@ -154,10 +154,11 @@ class ChatViewSet(ResourceViewSet):
         return Response(status=204)
 
     def by_workspace(self, request: Request) -> Response:
-        raw = [part.strip() for part in request.GET.get("workspace_ids", "").split(",")]
-        wanted = [_workspace_id(part) for part in raw if part]
-        if len(wanted) > MAX_WORKSPACES:
+        stripped = [part.strip() for part in request.GET.get("workspace_ids", "").split(",")]
+        raw = [part for part in stripped if part]
+        if len(raw) > MAX_WORKSPACES:
             raise bad_request(f"Too many workspace IDs, maximum is {MAX_WORKSPACES}.")
+        wanted = [_workspace_id(part) for part in raw]
         found = newest_by_workspace(self.actor(request).user, wanted)
         return Response({str(workspace): str(chat) for workspace, chat in found.items()})
 

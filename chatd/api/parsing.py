@@ -14,7 +14,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from chatd.chats.content import InputPart
-from chatd.core.errors import Validation, bad_request
+from chatd.core.errors import Validation, bad_request, given_repeatedly
 from chatd.core.ids import canonical_uuid
 from chatd.core.nesting import MAX_NESTING, is_nested_too_deeply
 
@@ -144,13 +144,7 @@ class QueryReader:
     def _single(self, name: str) -> str:
         values = self._query.getlist(name)
         if len(values) > 1:
-            self._wrong.append(
-                Validation(
-                    name,
-                    f'Query param "{name}" provided more than once, found {len(values)} times.'
-                    " Only provide 1 instance of this query param.",
-                )
-            )
+            self._wrong.append(given_repeatedly(name, len(values)))
             return ""
         return values[0].strip() if values else ""
 

@@ -14,7 +14,7 @@ from django.db.models import Exists, Func, OuterRef, Q, QuerySet, TextField, Val
 from django.db.models.lookups import Exact
 
 from chatd.chats.models import Chat, ChatDiffStatus
-from chatd.core.errors import Validation, bad_request
+from chatd.core.errors import Validation, bad_request, given_repeatedly
 from chatd.core.fields import escape_nul
 from chatd.core.words import search_phrases
 
@@ -102,6 +102,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "pr_title": str,
 }
 _REPEATABLE = frozenset({"pr_status"})
+"""A list: given twice is as given once with a comma between."""
 
 
 def parse_filter(query: str, labels: Sequence[str]) -> ChatFilter:
@@ -120,21 +121,21 @@ def parse_search(text: str) -> ChatFilter:
 
 def _parse_query(query: str) -> ChatFilter:
     wrong: list[Validation] = []
-    values: dict[str, object] = {}
+    given: dict[str, list[str]] = {}
     for key, value in _terms(query.replace("\x00", ""), wrong):
+        given.setdefault(key, []).append(value)
+    values: dict[str, object] = {}
+    for key, texts in given.items():
         reader = _READERS.get(key)
         if reader is None:
             wrong.append(Validation(key, f'"{key}" is not a valid query param'))
-            continue
-        if key in values and key not in _REPEATABLE:
-            wrong.append(Validation(key, f'Query param "{key}" provided more than once.'))
-            continue
-        try:
-            read = reader(value)
-        except _BadValueError as error:
-            wrong.append(Validation(key, f'Query param "{key}" {error}'))
-            continue
-        values[key] = (*values[key], *read) if key in values else read  # type: ignore[misc]
+        elif len(texts) > 1 and key not in _REPEATABLE:
+            wrong.append(given_repeatedly(key, len(texts)))
+        else:
+            try:
+                values[key] = reader(",".join(texts))
+            except _BadValueError as error:
+                wrong.append(Validation(key, f'Query param "{key}" {error}'))
     if wrong:
         raise bad_request("Invalid chat search query.", validations=wrong)
     return ChatFilter(**values)  # type: ignore[arg-type]

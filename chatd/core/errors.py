@@ -48,6 +48,15 @@ class Validation:
     detail: str
 
 
+def given_repeatedly(name: str, times: int) -> Validation:
+    """Return the refusal of a query parameter that takes one value and was given several."""
+    return Validation(
+        name,
+        f'Query param "{name}" provided more than once, found {times} times.'
+        " Only provide 1 instance of this query param.",
+    )
+
+
 class ChatdError(Exception):
     """A refusal with a code, a message for people and, where useful, a detail and fields.
 

@@ -108,9 +108,13 @@ def test_an_unknown_key_is_told(key):
 @pytest.mark.parametrize("key", ["archived", "has_unread", "title", "diff_url", "pr", "repo"])
 def test_a_key_with_one_value_is_given_once(key):
     value = '"https://host/a"' if key == "diff_url" else "1"
-    ((field, detail),) = violations(f"{key}:{value} {key.upper()}:{value}")
-    assert field == key
-    assert detail.startswith(f'Query param "{key}" provided more than once.')
+    assert violations(f"{key}:{value} {key.upper()}:{value} {key}:{value}") == [
+        (
+            key,
+            f'Query param "{key}" provided more than once, found 3 times.'
+            " Only provide 1 instance of this query param.",
+        )
+    ]
 
 
 @pytest.mark.parametrize("element", [":", ":a", "a:", "::", "title:", ":title:a", '"a":'])
