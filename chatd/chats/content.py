@@ -23,7 +23,6 @@ MAX_LABELS = 50
 MAX_LABEL_KEY_BYTES = 64
 MAX_LABEL_VALUE_BYTES = 256
 MAX_DYNAMIC_TOOLS = 250
-MAX_FILE_PARTS = 50
 MAX_MESSAGE_BYTES = 3584 * 1024
 """Of the JSON of a message: with what stands around it, it must fit one frame of 4 MiB."""
 
@@ -59,8 +58,6 @@ def parse_content(
     """
     if not parts:
         raise bad_request("Content is required.", detail="Content cannot be empty.")
-    if sum(bool(part.file_id and part.file_id != NIL_UUID) for part in parts) > MAX_FILE_PARTS:
-        raise _bad_part(f"A message can hold at most {MAX_FILE_PARTS} file parts.")
     return to_stored(_parse_part(index, part, files) for index, part in enumerate(parts))
 
 

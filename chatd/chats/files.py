@@ -45,40 +45,33 @@ def upload_file(
 
 
 def get_file_for(user: User, file_id: UUID) -> ChatFile:
-    """Return a file the user may read, with its bytes. Raises the 404."""
-    found = ChatFile.objects.defer("data").filter(pk=file_id).first()
-    if found is None or not _may_read(user, found):
+    """Return a file the user may read; its bytes are fetched when asked for. Raises the 404."""
+    found = readable_files(user, [file_id]).get(file_id)
+    if found is None:
         raise not_found()
     return found
 
 
-def _may_read(user: User, found: ChatFile) -> bool:
-    rights = organization_chat_rights(
-        user, membership(user, found.organization_id), own=found.owner_id == user.pk
-    )
-    if ChatRight.READ in rights:
-        return True
-    return readable_chats(user).filter(file_links__file=found).exists()
-
-
 def readable_files(user: User, ids: Iterable[UUID]) -> dict[UUID, ChatFile]:
-    """Return those of these files the user may read, without their bytes."""
+    """Return those of these files the user may read, without their bytes.
+
+    One's own by the rights on one's own chats, any by those on everybody's, and what is linked
+    to a chat one may read.
+    """
     found = {file.pk: file for file in ChatFile.objects.filter(pk__in=set(ids)).defer("data")}
-    rights = {
-        member.organization_id: organization_chat_rights(user, member, own=True)
-        for member in memberships(user)
-    }
-    own = {
+    members = {member.organization_id: member for member in memberships(user)}
+    readable = {
         file.pk
         for file in found.values()
-        if file.owner_id == user.pk
-        and ChatRight.READ in rights.get(file.organization_id, frozenset())
+        if ChatRight.READ
+        in organization_chat_rights(
+            user, members.get(file.organization_id), own=file.owner_id == user.pk
+        )
     }
-    others = found.keys() - own
-    if others:
-        shared = ChatFileLink.objects.filter(file_id__in=others, chat__in=readable_chats(user))
-        own |= set(shared.values_list("file_id", flat=True))
-    return {file_id: file for file_id, file in found.items() if file_id in own}
+    if others := found.keys() - readable:
+        linked = ChatFileLink.objects.filter(file_id__in=others, chat__in=readable_chats(user))
+        readable |= set(linked.values_list("file_id", flat=True))
+    return {file_id: file for file_id, file in found.items() if file_id in readable}
 
 
 def file_ids_of(content: Sequence[Mapping[str, Any]]) -> list[UUID]:

@@ -1,6 +1,7 @@
 """File parts of a message as the model gets them: images and PDFs as bytes, text inlined."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
@@ -32,12 +33,12 @@ Block = TextBlock | FileBlock | None
 def load_files(rows: Iterable[ChatMessage]) -> dict[UUID, Block]:
     """Return what the model gets for each file that user messages refer to, None for an empty one.
 
-    The newest files count first: what does not fit `MAX_PROMPT_FILE_BYTES` is left out, with a
-    text in its place.
+    The newest files count first, each as often as it is sent: what does not fit
+    `MAX_PROMPT_FILE_BYTES` is left out, with a text in its place.
     """
     asked = [row for row in rows if row.role == Role.USER]
     named = [file_id for row in asked for file_id in file_ids_of(row.content or [])]
-    newest_first = list(dict.fromkeys(reversed(named)))
+    newest_first = Counter(reversed(named))
     if not newest_first:
         return {}
     sizes = dict(
@@ -46,10 +47,10 @@ def load_files(rows: Iterable[ChatMessage]) -> dict[UUID, Block]:
         .values_list("pk", "size")
     )
     taken, room = set(), MAX_PROMPT_FILE_BYTES
-    for file_id in newest_first:
-        if sizes.get(file_id, room + 1) <= room:
+    for file_id, times in newest_first.items():
+        if file_id in sizes and times * sizes[file_id] <= room:
             taken.add(file_id)
-            room -= sizes[file_id]
+            room -= times * sizes[file_id]
     blocks: dict[UUID, Block] = {file_id: TextBlock(text=_LEFT_OUT) for file_id in sizes}
     blocks |= {file.pk: _block(file) for file in ChatFile.objects.filter(pk__in=taken)}
     return blocks

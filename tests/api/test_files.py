@@ -8,7 +8,7 @@ from django.test import Client
 
 from chatd.chats.media import ALLOWED_TYPES, MAX_FILE_BYTES
 from chatd.chats.models import Chat, ChatFile, ChatFileLink
-from tests.api.client import API, HEADER, NIL, Api, Chats
+from tests.api.client import API, HEADER, NIL, Api, Chats, api_of
 from tests.conftest import Cast
 from tests.support.people import token_for
 
@@ -40,6 +40,15 @@ def upload(
 @pytest.fixture
 def file_id(alice: Api, cast: Cast) -> str:
     return str(upload(alice, cast).body["id"])
+
+
+def make_files(cast: Cast, count: int) -> list[str]:
+    """Store files of alice; return their ids."""
+    columns = {"mimetype": "image/png", "data": PNG, "organization": cast.organization}
+    made = ChatFile.objects.bulk_create(
+        ChatFile(owner=cast.alice, name=f"{number}.png", **columns) for number in range(count)
+    )
+    return [str(file.pk) for file in made]
 
 
 def download(cast: Cast, file_id: str, user: Any = None) -> Any:
@@ -96,6 +105,32 @@ def test_a_file_of_the_largest_size_passes_and_one_byte_more_is_413(alice: Api, 
     assert (answer.status, answer.message) == (413, "File too large.")
     assert answer.detail == f"Maximum file size is {MAX_FILE_BYTES} bytes."
     assert ChatFile.objects.count() == 1
+
+
+@pytest.mark.parametrize("who", ["admin", "root"])
+def test_administrators_may_read_a_file_and_send_it(
+    who: str, cast: Cast, file_id: str, chats: Chats, request: pytest.FixtureRequest
+) -> None:
+    api = request.getfixturevalue(who)
+    user = {"admin": cast.bob, "root": cast.root}[who]
+    assert download(cast, file_id, user).status_code == 200
+    body = {"organization_id": str(cast.organization.pk), "content": [file_part(file_id)]}
+    assert api.post("/chats", body).body["files"][0]["id"] == file_id
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_may_be_read_may_be_sent_and_nothing_else(
+    alice: Api, cast: Cast, file_id: str, chats: Chats, linked: bool
+) -> None:
+    if linked:
+        chat = chats.waiting()
+        ChatFileLink.objects.create(chat=chat, file_id=file_id)
+        body = {"user_roles": {str(cast.bob.pk): "read"}}
+        assert alice.patch(f"/chats/{chat.pk}/acl", body).status == 204
+    for user, may in ((cast.alice, True), (cast.bob, linked), (cast.carol, False)):
+        assert download(cast, file_id, user).status_code == (200 if may else 404)
+        answer = api_of(user).post("/chats", {"content": [file_part(file_id)]})
+        assert answer.status == (201 if may else 400)
 
 
 @pytest.mark.parametrize(
@@ -185,26 +220,45 @@ def test_over_fifty_files_nothing_of_the_request_is_linked_and_a_warning_says_so
     alice: Api, cast: Cast, chats: Chats
 ) -> None:
     chat = chats.pending()
-    files = ChatFile.objects.bulk_create(
-        ChatFile(
-            owner=cast.alice,
-            organization=cast.organization,
-            name=f"{number}.png",
-            mimetype="image/png",
-            data=PNG,
-        )
-        for number in range(51)
-    )
-    first = [file_part(str(file.pk)) for file in files[:50]]
+    ids = make_files(cast, 51)
+    first = [file_part(i) for i in ids[:50]]
     answer = alice.post(f"/chats/{chat.pk}/messages", {"content": first})
     assert "warnings" not in answer.body
     assert ChatFileLink.objects.filter(chat=chat).count() == 50
-    last = [file_part(str(files[50].pk)), file_part(str(files[0].pk))]
+    last = [file_part(ids[50]), file_part(ids[0])]
     answer = alice.post(f"/chats/{chat.pk}/messages", {"content": last})
     assert answer.status == 200
     assert answer.body["warnings"] == [
         "file linking skipped: batch of 2 file(s) would exceed limit of 50"
     ]
+    assert ChatFileLink.objects.filter(chat=chat).count() == 50
+
+
+def test_a_new_chat_with_more_than_fifty_files_is_made_and_none_is_linked(
+    alice: Api, cast: Cast, chats: Chats
+) -> None:
+    ids = make_files(cast, 51)
+    body = {"organization_id": str(cast.organization.pk), "content": [file_part(i) for i in ids]}
+    created = alice.post("/chats", body)
+    assert created.status == 201
+    assert created.body["warnings"] == [
+        "file linking skipped: batch of 51 file(s) would exceed limit of 50"
+    ]
+    assert "files" not in created.body
+    (message,) = alice.get(f"/chats/{created.body['id']}/messages").body["messages"]
+    assert [part["file_id"] for part in message["content"]] == ids
+    assert not ChatFileLink.objects.exists()
+
+
+def test_files_that_are_linked_already_do_not_count_again(
+    alice: Api, cast: Cast, chats: Chats
+) -> None:
+    chat = chats.pending()
+    ids = make_files(cast, 50)
+    for content in (ids, ids, [*ids, ids[0]]):
+        body = {"content": [file_part(i) for i in content]}
+        answer = alice.post(f"/chats/{chat.pk}/messages", body)
+        assert (answer.status, "warnings" in answer.body) == (200, False)
     assert ChatFileLink.objects.filter(chat=chat).count() == 50
 
 

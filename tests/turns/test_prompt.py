@@ -190,6 +190,18 @@ def test_files_over_the_bound_of_a_prompt_leave_a_text_and_the_newest_stay(
     assert blocks[2].data == b"5678"
 
 
+def test_a_file_counts_as_often_as_it_is_sent(
+    stored: Callable[..., ChatFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attachments, "MAX_PROMPT_FILE_BYTES", 11)
+    once, often = stored(b"1234", "image/png"), stored(b"5678", "image/png")
+    blocks = attached(once, often, often, often)[0].blocks[1:]
+    assert [isinstance(block, FileBlock) for block in blocks] == [True, False, False, False]
+    monkeypatch.setattr(attachments, "MAX_PROMPT_FILE_BYTES", 12)
+    blocks = attached(once, often, often, often)[0].blocks[1:]
+    assert [isinstance(block, FileBlock) for block in blocks] == [False, True, True, True]
+
+
 def test_client_tools_with_an_unusable_schema_take_no_parameters() -> None:
     declared = [
         {"name": "a", "description": "", "input_schema": "nonsense"},
