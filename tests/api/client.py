@@ -80,6 +80,10 @@ class Api:
         _check_form(answer, plain=plain, head=method == "HEAD")
         return answer
 
+    def status(self, method: str, path: str) -> int:
+        """Return the status of a route whose answer is no JSON."""
+        return self._client.generic(method, API + path, headers=self._headers).status_code
+
     def get(self, path: str, **options: Any) -> Answer:
         return self.call("GET", path, **options)
 

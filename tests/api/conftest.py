@@ -1,11 +1,14 @@
 """Fixtures of the API tests: clients of the cast, and chats of alice."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
 
 from chatd.accounts.models import OrganizationMember, OrganizationRole, User
+from chatd.chats import selectors, sharing
 from chatd.providers.models import ModelConfig
+from config.env import read_environment
 from tests.api.client import Api, Chats, api_of
 from tests.conftest import Cast
 
@@ -51,6 +54,19 @@ def without_access(cast: Cast) -> Callable[[], None]:
         cast.organization.save()
 
     return take
+
+
+@pytest.fixture
+def disable(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Switch sharing off for the deployment."""
+
+    def switch() -> None:
+        off = read_environment({"CHATD_DISABLE_SHARING": "true"}).sharing_disabled
+        for module in (selectors, sharing):
+            switched = dataclasses.replace(module.env, sharing_disabled=off)
+            monkeypatch.setattr(module, "env", switched)
+
+    return switch
 
 
 def make_admin(user: User) -> None:

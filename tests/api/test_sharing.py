@@ -1,8 +1,6 @@
 """Sharing a chat: the ACL, who may change it, and what a reader may and may not."""
 
-import dataclasses
 import json
-from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -18,10 +16,8 @@ from chatd.accounts.models import (
     OrganizationMember,
     User,
 )
-from chatd.chats import selectors, sharing
 from chatd.chats.models import Chat
 from chatd.chats.selectors import readable_chats
-from config.env import env
 from tests.api.client import NOT_FOUND, Api, api_of, fresh, rows
 from tests.api.conftest import make_admin
 from tests.api.routes import CHAT_ROUTES, UPDATE_ACL, WRITES, Route
@@ -63,16 +59,6 @@ def group(cast: Cast) -> Group:
     made = Group.objects.create(organization=cast.organization, name="readers")
     GroupMember.objects.create(group=made, user=cast.bob)
     return made
-
-
-@pytest.fixture
-def disable(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    def switch() -> None:
-        off = dataclasses.replace(env, sharing_disabled=True)
-        monkeypatch.setattr(selectors, "env", off)
-        monkeypatch.setattr(sharing, "env", off)
-
-    return switch
 
 
 def readable(user: User, chat: Chat) -> bool:
