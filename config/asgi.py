@@ -10,9 +10,8 @@ from config.env import env
 django_application = get_asgi_application()
 
 # These need a set-up Django.
-from chatd.api.parsing import BAD_JSON  # noqa: E402
-from chatd.chats.media import MAX_FILE_BYTES, too_large  # noqa: E402
-from chatd.core.bodies import BodyLimit, Refusal  # noqa: E402
+from chatd.chats.media import MAX_FILE_BYTES  # noqa: E402
+from chatd.core.bodies import BodyLimit  # noqa: E402
 from chatd.sockets.routing import websocket_application  # noqa: E402
 
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
@@ -27,12 +26,10 @@ def _with_static_files(application: object) -> ServeStaticASGI:
     return server
 
 
-def _body_limit(path: str) -> tuple[int, Refusal]:
-    """Return the most bytes a request may carry, and what is said when it carries more."""
-    if path.rstrip("/").endswith("/chats/files"):
-        refused = too_large()
-        return MAX_FILE_BYTES, Refusal(413, refused.message, refused.detail)
-    return MAX_REQUEST_BYTES, Refusal(400, BAD_JSON, "http: request body too large")
+def _body_limit(path: str) -> int:
+    """Return the most bytes a request may carry."""
+    is_upload = path.rstrip("/").endswith("/chats/files")
+    return MAX_FILE_BYTES if is_upload else MAX_REQUEST_BYTES
 
 
 application = ProtocolTypeRouter(

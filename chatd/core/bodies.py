@@ -1,15 +1,13 @@
 """An ASGI wrapper that stops reading a request body once it is larger than any route takes.
 
-Django spools a body to disk before a view runs; without a bound one request could fill it.
-Routes keep smaller caps of their own and answer those as their contract says.
+Django spools a body to disk before a view runs; without a bound one request could fill it. What
+came up to one byte over the bound goes to the route, which answers as its contract says, in the
+order it says; the rest stays unread and the connection is closed.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -17,25 +15,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What is answered to a body over the limit."""
-
-    status: int
-    message: str
-    detail: str
-
-
-class _TooLargeError(Exception):
-    """The body is larger than the route takes."""
-
-
 class BodyLimit:
-    """Refuses and closes the connection when a body exceeds `limit_for(path)` bytes."""
+    """Shows the application at most `limit_for(path) + 1` bytes of a body."""
 
-    def __init__(
-        self, application: Application, limit_for: Callable[[str], tuple[int, Refusal]]
-    ) -> None:
+    def __init__(self, application: Application, limit_for: Callable[[str], int]) -> None:
         self._application = application
         self._limit_for = limit_for
 
@@ -43,51 +26,20 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        limit, refusal = self._limit_for(scope["path"])
-        if _declared_length(scope) > limit:
-            await _refuse(send, refusal)
-            return
-        read = 0
+        room = self._limit_for(scope["path"]) + 1
 
-        async def counted() -> dict[str, Any]:
-            nonlocal read
+        async def bounded() -> dict[str, Any]:
+            nonlocal room
+            if not room:
+                await asyncio.Event().wait()  # for good: what follows is not for the application
             event = await receive()
-            read += len(event.get("body", b""))
-            if read > limit:
-                raise _TooLargeError
-            return event
+            body = event.get("body", b"")[:room]
+            room -= len(body)
+            return event if room else event | {"body": body, "more_body": False}
 
-        # Django turns what `receive` raises into an answer of its own, so the flag decides.
-        started = False
+        async def closing(event: dict[str, Any]) -> None:
+            if not room and event["type"] == "http.response.start":
+                event = event | {"headers": [*event["headers"], (b"connection", b"close")]}
+            await send(event)
 
-        async def guarded(event: dict[str, Any]) -> None:
-            nonlocal started
-            if read <= limit:
-                started = True
-                await send(event)
-
-        with suppress(_TooLargeError):
-            await self._application(scope, counted, guarded)
-        if read > limit and not started:
-            await _refuse(send, refusal)
-
-
-def _declared_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return 0
-
-
-async def _refuse(send: Send, refusal: Refusal) -> None:
-    body = orjson.dumps(
-        {"message": refusal.message, "detail": refusal.detail},
-        option=orjson.OPT_APPEND_NEWLINE,
-    )
-    headers = [
-        (b"content-type", b"application/json; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        await self._application(scope, bounded, closing)
