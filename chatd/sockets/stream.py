@@ -3,6 +3,9 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import structlog
+from django.db import DatabaseError
+
 from chatd.api.parsing import parse_int, path_uuid
 from chatd.chats.actions import mark_read
 from chatd.chats.models import Chat
@@ -22,6 +25,8 @@ from chatd.sockets.consumer import NORMAL, OneWaySocket
 from chatd.sockets.events import frames
 from chatd.sockets.feed import ChatGoneError, StreamFeed
 from chatd.sockets.handshake import query_of
+
+log = structlog.get_logger(__name__)
 
 
 class StreamConsumer(OneWaySocket):
@@ -46,7 +51,7 @@ class StreamConsumer(OneWaySocket):
         except ChatGoneError:
             raise not_found() from None
         self.feed = feed
-        await in_database_thread(mark_read, self.actor, self.chat)
+        await self._mark_read()
 
     async def opening(self) -> AsyncIterator[str]:
         for frame in frames(self._head):
@@ -95,4 +100,11 @@ class StreamConsumer(OneWaySocket):
         self.deliver(decode_entry(message["payload"]))
 
     async def left(self) -> None:
-        await in_database_thread(mark_read, self.actor, self.chat)
+        await self._mark_read()
+
+    async def _mark_read(self) -> None:
+        """Move the owner's read cursor; a failure must not cost anybody the stream."""
+        try:
+            await in_database_thread(mark_read, self.actor, self.chat)
+        except DatabaseError:
+            log.warning("read cursor not moved", chat_id=str(self.chat.pk), exc_info=True)

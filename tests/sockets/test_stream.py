@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from chatd.chats import runs, states
 from chatd.chats.models import Chat, Role, Status
@@ -11,7 +12,7 @@ from chatd.chats.partial import Partial
 from chatd.chats.parts import ToolResultPart
 from chatd.chats.transition import NewMessage, StateConflictError
 from chatd.live.messages import Episode
-from tests.api.client import API, Api, assistant, calls, fresh, queue, start
+from tests.api.client import API, Api, assistant, calls, fresh, queue, start, text_part
 from tests.sockets.live import delta, kinds, said, texts, write_parts
 from tests.support.people import text, user_content
 
@@ -274,6 +275,46 @@ def test_large_messages_are_spread_over_frames_below_the_clients_limit(server, c
         assert texts(client.take(8)) == ["hello", *words]
 
 
+def test_a_queue_of_twenty_large_messages_fits_one_frame(server, chats, tokens):
+    chat, token = chats.running(), tokens.alice
+    words = '"' * (75 * 1024)  # each takes two bytes
+    with server.follow(chat, token) as client:
+        client.take(2)
+        for _ in range(20):
+            sent = Api(token).post(f"/chats/{chat.pk}/messages", {"content": [text_part(words)]})
+            assert sent.body["queued"] is True
+        live = client.until(lambda event: len(event["queued_messages"]) == 20)[-1]
+    with server.follow(chat, token) as late:
+        (snapshot,) = late.take(3)[2:]
+    assert snapshot == live
+    assert len(json.dumps(snapshot)) > 3 * 10**6
+
+
+def test_the_largest_message_can_wait_and_be_promoted_in_frames(server, chats, tokens):
+    chat, token = chats.running(), tokens.alice
+    raw = b'{"content":[{"type":"text","text":"%b"}]}' % (b"\\u0000" * (3 * 2**20 // 6 - 10))
+    with server.follow(chat, token) as client:
+        client.take(2)
+        sent = Api(token).post(f"/chats/{chat.pk}/messages", raw=raw)
+        assert client.next()["queued_messages"] == [sent.body["queued_message"]]
+        Api(token).post(f"/chats/{chat.pk}/interrupt")
+        (message,) = [e for e in client.until_status("pending") if e["type"] == "message"]
+    assert message["message"]["content"] == sent.body["queued_message"]["content"]
+
+
+def test_a_full_refresh_of_large_messages_comes_in_frames_too(server, chats, tokens):
+    chat = chats.pending()
+    words = ["x" * size for size in (2 * 2**20, 10, 2**20, 3 * 2**20)]
+    runs.finish(start(chat), [assistant(text) for text in words])
+    states.send_message(chat.pk, user_content(chat.owner_id))
+    newest = chat.messages.latest("id")
+    with server.follow(chat, tokens.alice, f"?after_id={newest.pk}") as client:
+        client.take(1)
+        states.edit_message(chat.pk, newest.pk, user_content(chat.owner_id, "anew"))
+        events = client.until_status("pending")
+    assert texts(events) == ["hello", *words, "anew"]
+
+
 def test_a_full_refresh_comes_in_frames_too(server, chats, tokens):
     chat = chats.pending()
     runs.finish(start(chat), [assistant(str(index)) for index in range(300)])
@@ -373,6 +414,21 @@ def test_without_an_answer_there_is_nothing_to_have_read(server, chats, tokens):
         client.take(2)
     server.stop()
     assert fresh(chat).last_read_message_id is None
+
+
+def test_a_cursor_that_cannot_be_moved_costs_nobody_the_stream(server, chats, tokens, monkeypatch):
+    logged: list[str] = []
+
+    def broken(*_: Any) -> None:
+        raise OperationalError("the database is read-only")
+
+    monkeypatch.setattr("chatd.sockets.stream.mark_read", broken)
+    quiet = type("Log", (), {"warning": lambda _, event, **__: logged.append(event)})()
+    monkeypatch.setattr("chatd.sockets.stream.log", quiet)
+    with server.follow(chats.waiting(), tokens.alice) as client:
+        assert kinds(client.take(3)) == ["waiting", "message", "message"]
+    server.stop()
+    assert logged == ["read cursor not moved"] * 2
 
 
 def test_reading_publishes_nothing_and_moves_no_version(server, chats, tokens):
