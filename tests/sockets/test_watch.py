@@ -1,10 +1,16 @@
 """The watch socket: what happens to one's own chats."""
 
 import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from chatd.chats import runs, states
-from chatd.chats.models import Chat
-from tests.api.client import Api, Chats, assistant, calls, fresh, start, text_part
+from chatd.chats.models import Chat, ChatDiffStatus, ChatFile, ChatFileLink
+from chatd.providers.actions import save_model_config
+from chatd.providers.models import ModelConfig
+from tests.api.client import TOOL, Api, Chats, assistant, calls, fresh, queue, start, text_part
 from tests.conftest import Cast
 from tests.support.contract import CHAT_ALWAYS
 from tests.support.people import user_content
@@ -97,3 +103,183 @@ def test_there_is_no_snapshot_and_no_replay(server, chats: Chats, tokens):
         later = chats.pending()
         assert client.next()["chat"]["id"] == str(later.pk)
     assert fresh(earlier).status == "waiting"
+
+
+# Every kind of event, for a chat that has all that events leave out
+
+
+@pytest.fixture
+def rich(chats: Chats) -> Callable[[Chat], Chat]:
+    """Give a chat a file, a diff status, a sub-chat, an unread answer and a summary."""
+
+    def enrich(chat: Chat) -> Chat:
+        chats.child_of(chat)
+        ChatDiffStatus.objects.create(chat=chat, url="https://host/pull/1", pr_number=1)
+        columns = {"owner": chat.owner, "organization": chat.organization}
+        file = ChatFile.objects.create(name="a.png", mimetype="image/png", data=b"x", **columns)
+        ChatFileLink.objects.create(chat=chat, file=file)
+        Chat.objects.filter(pk=chat.pk).update(last_turn_summary="Finished latest turn")
+        return fresh(chat)
+
+    return enrich
+
+
+def send(api: Api, chat: Chat) -> None:
+    api.post(f"/chats/{chat.pk}/messages", {"content": [text_part("more")]})
+
+
+def edit(api: Api, chat: Chat) -> None:
+    first = chat.messages.filter(role="user").earliest("id")
+    api.patch(f"/chats/{chat.pk}/messages/{first.pk}", {"content": [text_part("anew")]})
+
+
+def promote(api: Api, chat: Chat) -> None:
+    api.post(f"/chats/{chat.pk}/queue/{queue(chat).pk}/promote")
+
+
+def interrupt(api: Api, chat: Chat) -> None:
+    api.post(f"/chats/{chat.pk}/interrupt")
+
+
+def archive(api: Api, chat: Chat) -> None:
+    api.patch(f"/chats/{chat.pk}", {"archived": True})
+
+
+def unarchive(api: Api, chat: Chat) -> None:
+    api.patch(f"/chats/{chat.pk}", {"archived": False})
+
+
+def rename(api: Api, chat: Chat) -> None:
+    api.patch(f"/chats/{chat.pk}", {"title": "Renamed"})
+
+
+def finish(api: Api, chat: Chat) -> None:
+    runs.finish(start(chat), [assistant()])
+
+
+def fail(api: Api, chat: Chat) -> None:
+    runs.fail(start(chat), {"message": "x", "retryable": False})
+
+
+def park(api: Api, chat: Chat) -> None:
+    runs.require_action(start(chat), [calls("one")])
+
+
+Cause = Callable[[Api, Chat], None]
+CHANGE = "status_change"
+TOLD: list[tuple[Callable[[Chats], Chat], Cause, list[tuple[str, dict[str, Any]]]]] = [
+    (Chats.waiting, send, [(CHANGE, {"status": "pending"})]),
+    (Chats.waiting, edit, [(CHANGE, {"status": "pending"})]),
+    (
+        Chats.requiring_action,
+        promote,
+        [(CHANGE, {"status": "pending"})],
+    ),
+    (
+        Chats.waiting,
+        interrupt,
+        [
+            (CHANGE, {"status": "waiting", "last_turn_summary": None}),
+            ("summary_change", {"last_turn_summary": None}),
+        ],
+    ),
+    (
+        Chats.running,
+        interrupt,
+        [
+            (CHANGE, {"status": "waiting"}),
+            (CHANGE, {"status": "waiting"}),
+            ("summary_change", {"last_turn_summary": None}),
+        ],
+    ),
+    (Chats.pending, finish, [(CHANGE, {"status": "waiting"})]),
+    (
+        Chats.pending,
+        fail,
+        [
+            (CHANGE, {"status": "error", "last_turn_summary": None}),
+            ("summary_change", {"last_turn_summary": None}),
+        ],
+    ),
+    (
+        lambda chats: chats.pending(dynamic_tools=[TOOL]),
+        park,
+        [(CHANGE, {"status": "requires_action"}), ("action_required", {})],
+    ),
+    (Chats.waiting, rename, [("title_change", {"title": "Renamed"})]),
+    (
+        Chats.waiting,
+        archive,
+        [("deleted", {"archived": True}), ("deleted", {"archived": True})],
+    ),
+    (
+        Chats.running,
+        archive,
+        [
+            (CHANGE, {"status": "waiting", "archived": True}),
+            ("deleted", {"archived": True}),
+            ("deleted", {"archived": True}),
+        ],
+    ),
+    (
+        Chats.archived,
+        unarchive,
+        [("created", {"archived": False})],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "cause", "expected"),
+    TOLD,
+    ids=[f"{number} {cause.__name__}" for number, (_, cause, _) in enumerate(TOLD)],
+)
+def test_every_cause_is_told_by_its_kinds_with_a_lean_chat(
+    server, chats: Chats, tokens, rich, make, cause: Cause, expected
+):
+    chat, other = rich(make(chats)), chats.waiting()
+    token = tokens.alice
+    with server.watch(token) as client:
+        cause(Api(token), chat)
+        states.archive_chat(other.pk)  # nothing is told in between
+        events = client.take(len(expected) + 1)
+    assert events.pop()["chat"]["id"] == str(other.pk)
+    assert [event["kind"] for event in events] == [kind for kind, _ in expected]
+    for event, (kind, shown) in zip(events, expected, strict=True):
+        assert ("tool_calls" in event) == (kind == "action_required")
+        lean = {"last_error", "parent_chat_id"}
+        assert CHAT_ALWAYS <= set(event["chat"]) <= CHAT_ALWAYS | lean
+        assert (event["chat"]["children"], event["chat"]["has_unread"]) == ([], False)
+        assert shown.items() <= event["chat"].items()
+
+
+def test_every_kind_but_that_of_diffs_has_a_cause():
+    told = {kind for *_, expected in TOLD for kind, _ in expected}
+    assert told == {
+        "created",
+        "deleted",
+        "status_change",
+        "title_change",
+        "summary_change",
+        "action_required",
+    }
+
+
+def test_the_chat_of_an_event_is_the_one_that_is_stored_then(server, chats: Chats, tokens, model):
+    other = save_model_config(ModelConfig(ai_provider=model.ai_provider, model="other"))
+    chat, token = chats.waiting(), tokens.alice
+    with server.watch(token) as client:
+        body = {"content": [text_part()], "model_config_id": str(other.pk)}
+        Api(token).post(f"/chats/{chat.pk}/messages", body)
+        event = client.next()
+    assert event["chat"]["last_model_config_id"] == str(other.pk)
+    assert event["chat"] == body_of(chat, token)
+
+
+def test_readers_are_told_nothing(server, cast: Cast, chats: Chats, tokens, model):
+    chat = chats.waiting()
+    Chat.objects.filter(pk=chat.pk).update(user_acl={str(cast.bob.pk): {"permissions": ["read"]}})
+    with server.watch(tokens.bob) as client:
+        states.archive_chat(chat.pk)
+        own = Chats(cast.bob, cast.organization, model).pending()
+        assert client.next()["chat"]["id"] == str(own.pk)
