@@ -129,13 +129,3 @@ def test_twenty_five_are_not_too_many_and_one_more_is(alice):
 def test_too_many_are_told_before_a_bad_one(alice):
     answer = alice.get(f"/chats/by-workspace?workspace_ids={','.join(['x'] * 26)}")
     assert (answer.status, answer.message) == (400, "Too many workspace IDs, maximum is 25.")
-
-
-@pytest.mark.parametrize("count", [1, 20])
-def test_the_cost_does_not_grow_with_the_chats(alice, chats, count, django_assert_num_queries):
-    ids = [str(uuid4()) for _ in range(count)]
-    for workspace in ids:
-        bind(chats.waiting(), workspace)
-    found(alice)
-    with django_assert_num_queries(5):
-        assert len(found(alice, *ids)) == count

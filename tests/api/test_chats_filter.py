@@ -5,7 +5,6 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from chatd.chats import states
 from chatd.chats.models import Chat, ChatDiffStatus
@@ -320,27 +319,3 @@ def test_a_cursor_need_not_match_the_filter(alice, chats):
     older = named(chats.pending(), "match", updated_at=now() - timedelta(hours=1))
     page = asked(alice, "title:match", after_id=str(newest.pk)).body
     assert [chat["id"] for chat in page] == [str(older.pk)]
-
-
-# cost
-
-
-def test_a_filtered_list_costs_the_same_for_one_row_and_for_twenty(alice, chats):
-    query = 'title:A has_unread:true pr_status:open repo:h pr:1 pr_title:F diff_url:"http://h/1"'
-
-    def add() -> None:
-        chat = named(chats.waiting(), "A chat", labels={"a": "b", "c": "d"})
-        diff(chat, url="http://h/1", pr_number=1, pull_request_title="F", pull_request_state="open")
-        chats.child_of(chat)
-
-    def queries(rows: int) -> int:
-        with CaptureQueriesContext(connection) as captured:
-            assert len(asked(alice, query, "a:b", "c:d").body) == rows
-        return len(captured)
-
-    add()
-    asked(alice)
-    one = queries(1)
-    for _ in range(19):
-        add()
-    assert queries(20) == one == 4

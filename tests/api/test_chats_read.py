@@ -4,15 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
-from chatd.chats import runs, states
+from chatd.chats import states
 from chatd.chats.models import Chat
 from chatd.core.clock import now, rfc3339
-from tests.api.client import NIL, Api, Chats, assistant, fresh, queue, start
+from tests.api.client import NIL, Chats, fresh
 from tests.api.test_chats_create import UNKNOWN
 from tests.support.contract import CHAT_ALWAYS
+from tests.support.people import user_content
 
 
 def ids(answer) -> list[str]:
@@ -178,6 +177,50 @@ def test_pages_by_cursor_and_by_offset_show_every_chat_once(alice, ordered, size
     assert by_cursor == by_offset == expected
 
 
+# The cursor is the last chat of a page, at the place that it has by now
+
+
+MOVES: list[tuple[str, Any, list[int]]] = [
+    ("renamed", {"title": "Renamed"}, [4, 5, 6]),
+    ("planned", {"plan_mode": "plan"}, [4, 5, 6]),
+    ("pinned, so after all pins", {"pin_order": 1}, [2, 4, 5, 6]),
+    ("labelled, so the newest", {"labels": {"a": "b"}}, [2, 4, 5, 6]),
+    ("archived, so the newest", {"archived": True}, [2, 4, 5, 6]),
+]
+
+
+@pytest.mark.parametrize(("how", "change", "rest"), MOVES, ids=[how for how, *_ in MOVES])
+def test_the_next_page_starts_where_the_cursor_is_by_now(alice, ordered, how, change, rest):
+    page = ids(alice.get("/chats?limit=4"))
+    assert page[-1] == str(ordered[3].pk)
+    changed(ordered[3], status="waiting")
+    assert alice.patch(f"/chats/{page[-1]}", change).status == 204
+    found = ids(alice.get(f"/chats?after_id={page[-1]}"))
+    assert found == [str(ordered[index].pk) for index in rest]
+
+
+def test_the_next_page_after_a_chat_that_goes_on_starts_at_the_newest(alice, ordered):
+    cursor = changed(ordered[3], status="waiting")
+    states.send_message(cursor.pk, user_content(cursor.owner_id))
+    found = ids(alice.get(f"/chats?after_id={cursor.pk}"))
+    assert found == [str(ordered[index].pk) for index in (2, 4, 5, 6)]
+
+
+def test_the_next_page_after_a_chat_that_was_unpinned_is_that_of_its_instant(alice, ordered):
+    assert alice.patch(f"/chats/{ordered[0].pk}", {"pin_order": 0}).status == 204
+    assert ids(alice.get(f"/chats?after_id={ordered[0].pk}")) == []
+    assert ids(alice.get(f"/chats?after_id={ordered[5].pk}")) == [
+        str(ordered[6].pk),
+        str(ordered[0].pk),
+    ]
+
+
+def test_chats_that_come_while_pages_are_turned_are_not_doubled(alice, chats, ordered):
+    page = ids(alice.get("/chats?limit=4"))
+    chats.pending()
+    assert ids(alice.get(f"/chats?after_id={page[-1]}")) == [str(chat.pk) for chat in ordered[4:]]
+
+
 @pytest.mark.parametrize(
     ("query", "count"),
     [
@@ -282,32 +325,3 @@ def test_an_id_that_is_none_is_a_400(alice, raw, detail):
 
 def test_a_slash_in_an_id_makes_another_route(alice):
     assert alice.get(f"/chats/{NIL}%2Fx").body == {"message": "Route not found."}
-
-
-# What it costs
-
-
-def queries(api: Api, path: str) -> int:
-    api.get(path)  # the first use of a token is recorded
-    with CaptureQueriesContext(connection) as captured:
-        assert api.get(path).status == 200
-    return len(captured)
-
-
-COSTS = {"/chats": 4, "/chats/{chat}": 5, "/chats/{chat}/messages": 5, "/api/v2/users/me": 2}
-
-
-@pytest.mark.parametrize("path", COSTS)
-def test_one_row_costs_as_much_as_twenty(alice, chats, path):
-    chat = chats.pending()
-    fence = start(chat)
-    chats.child_of(chat)
-    queue(chat)
-    path_of_chat = path.replace("{chat}", str(chat.pk))
-    assert queries(alice, path_of_chat) == COSTS[path]
-    runs.commit_step(fence, [assistant() for _ in range(19)])
-    for _ in range(19):
-        queue(chat)
-        chats.child_of(chat)
-        chats.child_of(chats.waiting())
-    assert queries(alice, path_of_chat) == COSTS[path]

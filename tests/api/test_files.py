@@ -15,6 +15,15 @@ from tests.support.people import token_for
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 64
 SVG = b'<?xml version="1.0"?><!-- x --><svg xmlns="http://www.w3.org/2000/svg"></svg>'
 
+SAFE = [
+    "Content-Type",
+    "Content-Length",
+    "Content-Disposition",
+    "Cache-Control",
+    "X-Content-Type-Options",
+    "Content-Security-Policy",
+]
+
 
 def upload(
     api: Api,
@@ -154,9 +163,45 @@ def test_a_name_outside_ascii_round_trips_in_the_download_header(alice: Api, cas
     )
 
 
-def test_a_pdf_is_an_attachment(alice: Api, cast: Cast) -> None:
-    answer = upload(alice, cast, b"%PDF-1.7 x", name="a.pdf", declared="application/pdf")
-    assert download(cast, answer.body["id"])["Content-Disposition"].startswith("attachment;")
+@pytest.mark.parametrize("mimetype", [*ALLOWED_TYPES, "video/mp4", "image/svg+xml", "text/html"])
+def test_a_download_is_shown_only_for_types_that_cannot_harm_and_nothing_in_it_runs(
+    cast: Cast, mimetype: str
+) -> None:
+    columns = {"owner": cast.alice, "organization": cast.organization, "data": b"x"}
+    file = ChatFile.objects.create(name="a b.x", mimetype=mimetype, **columns)
+    found = download(cast, str(file.pk))
+    shown = mimetype in ALLOWED_TYPES and mimetype != "application/pdf"
+    kind = "inline" if shown else "attachment"
+    assert {name: found[name] for name in SAFE} == {
+        "Content-Type": mimetype,
+        "Content-Length": "1",
+        "Content-Disposition": f'{kind}; filename="a b.x"',
+        "Cache-Control": "private, max-age=31536000, immutable",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+
+
+@pytest.mark.parametrize("declared", [*ALLOWED_TYPES, "application/octet-stream", None])
+@pytest.mark.parametrize("name", ["a.svg", "a.png", "a.json", "a.md", "a", "a.svg.txt"])
+def test_an_svg_is_refused_whatever_it_calls_itself(
+    alice: Api, cast: Cast, declared: str | None, name: str
+) -> None:
+    answer = upload(alice, cast, SVG, name=name, declared=declared)
+    assert (answer.status, answer.message) == (400, "Unsupported file type.")
+    assert not ChatFile.objects.exists()
+
+
+def test_a_message_that_file_names_make_too_large_for_a_frame_is_refused(
+    alice: Api, cast: Cast, chats: Chats
+) -> None:
+    name = {"disposition": f'attachment; filename="{"n" * 255}"'}
+    file_id = str(upload(alice, cast, **name).body["id"])
+    chat = chats.waiting()
+    body = {"content": [file_part(file_id)] * 12_000}
+    answer = alice.post(f"/chats/{chat.pk}/messages", body)
+    assert (answer.status, answer.message) == (400, "The message is too large.")
+    assert not ChatFileLink.objects.exists()
 
 
 def test_who_may_not_read_the_file_gets_404_and_a_bad_id_400(

@@ -206,25 +206,6 @@ def test_people_and_groups_that_are_gone_are_not_shown(alice, chats, cast, group
     assert alice.get(acl(chat)).body == EMPTY
 
 
-@pytest.mark.parametrize("count", [1, 20])
-def test_the_acl_costs_the_same_for_one_entry_and_for_twenty(
-    alice, chats, cast, count, django_assert_num_queries
-):
-    chat = chats.pending()
-    people = [
-        create_user(username=f"p{number}", email=f"p{number}@x.example", password=None)
-        for number in range(count)
-    ]
-    groups = [
-        Group.objects.create(organization=cast.organization, name=f"g{number}")
-        for number in range(count)
-    ]
-    share(alice, chat, *people, **{str(group.pk): "read" for group in groups})
-    with django_assert_num_queries(6):
-        body = alice.get(acl(chat)).body
-    assert len(body["users"]) == len(body["groups"]) == count
-
-
 # who may
 
 
