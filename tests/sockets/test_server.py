@@ -190,8 +190,9 @@ def test_a_full_inbox_is_made_good_from_the_database(server, chats, tokens, monk
 
 def test_the_peer_is_not_told_twice_that_it_ends(server, chats, tokens):
     with server.follow(chats.pending(), tokens.alice) as client:
-        client.socket.send("one")
-        client.socket.send("two")
+        with client.socket.send_context():  # both in one write, before the server can answer
+            client.socket.protocol.send_text(b"one")
+            client.socket.protocol.send_text(b"two")
         with pytest.raises(ConnectionClosed):
             while True:
                 client.frame()
