@@ -70,7 +70,10 @@ def _states(value: str) -> tuple[str, ...]:
     for state in states:
         if state not in _PR_STATES:
             allowed = ", ".join(_PR_STATES)
-            raise _BadValueError(f'has invalid value "{state}" (expected one of {allowed})')
+            raise _BadValueError(
+                f'must be a valid pull request status: invalid value "{state}"'
+                f" (expected one of {allowed})"
+            )
     return states
 
 
@@ -80,13 +83,13 @@ def _url(value: str) -> str:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise _BadValueError("must be an absolute http or https URL")
+        raise _BadValueError("must be a valid URL: expected an absolute http or https URL")
     return value
 
 
 def _pull_request(value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", value) or not 0 < int(value) <= _MAX_INT32:
-        raise _BadValueError(f'must be a positive 32-bit integer: invalid value "{value}"')
+        raise _BadValueError(f'must be a valid positive 32-bit integer: invalid value "{value}"')
     return int(value)
 
 

@@ -75,7 +75,7 @@ def test_no_other_word_is_a_boolean(key, value):
 @pytest.mark.parametrize("value", ["0", "-1", "+1", "1.5", "x", "2147483648", "9" * 5000, "\u0661"])
 def test_a_pull_request_is_a_positive_number(value):
     assert violations(f"pr:{value}") == [
-        ("pr", f'Query param "pr" must be a positive 32-bit integer: invalid value "{value}"')
+        ("pr", f'Query param "pr" must be a valid positive 32-bit integer: invalid value "{value}"')
     ]
 
 
@@ -85,7 +85,10 @@ def test_a_pull_request_is_a_positive_number(value):
 )
 def test_a_diff_url_is_absolute(value):
     assert violations(f'diff_url:"{value}"') == [
-        ("diff_url", 'Query param "diff_url" must be an absolute http or https URL')
+        (
+            "diff_url",
+            'Query param "diff_url" must be a valid URL: expected an absolute http or https URL',
+        )
     ]
 
 
@@ -94,7 +97,7 @@ def test_a_state_of_a_pull_request_is_one_of_four(value, bad):
     assert violations(f"pr_status:{value}") == [
         (
             "pr_status",
-            f'Query param "pr_status" has invalid value "{bad}"'
+            f'Query param "pr_status" must be a valid pull request status: invalid value "{bad}"'
             " (expected one of draft, open, merged, closed)",
         )
     ]
