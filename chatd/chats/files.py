@@ -58,7 +58,7 @@ def readable_files(user: User, ids: Iterable[UUID]) -> dict[UUID, ChatFile]:
     One's own by the rights on one's own chats, any by those on everybody's, and what is linked
     to a chat one may read.
     """
-    found = {file.pk: file for file in ChatFile.objects.filter(pk__in=set(ids)).defer("data")}
+    found = ChatFile.objects.defer("data").in_bulk(set(ids))
     members = {member.organization_id: member for member in memberships(user)}
     readable = {
         file.pk

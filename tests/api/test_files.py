@@ -295,6 +295,13 @@ def test_a_new_chat_with_more_than_fifty_files_is_made_and_none_is_linked(
     assert not ChatFileLink.objects.exists()
 
 
+def test_thousands_of_unknown_files_break_nothing(alice: Api, chats: Chats) -> None:
+    chat = chats.waiting()
+    body = {"content": [file_part(str(uuid4())) for _ in range(15_000)]}
+    answer = alice.post(f"/chats/{chat.pk}/messages", body)
+    assert answer.detail == "content[0].file_id references a file that does not exist."
+
+
 def test_files_that_are_linked_already_do_not_count_again(
     alice: Api, cast: Cast, chats: Chats
 ) -> None:
