@@ -29,7 +29,7 @@ class FileViewSet(ResourceViewSet):
             self.actor(request),
             organization_id,
             content_type=request.headers.get("Content-Type", ""),
-            disposition=request.headers.get("Content-Disposition", ""),
+            disposition=_utf8(request.headers.get("Content-Disposition", "")),
             body=request._request.read(MAX_FILE_BYTES + 1),
         )
         return Response({"id": str(stored.pk)}, status=201)
@@ -44,6 +44,14 @@ class FileViewSet(ResourceViewSet):
         # An uploaded file is shown from this origin: nothing in it may run.
         answer["Content-Security-Policy"] = "default-src 'none'; sandbox"
         return answer
+
+
+def _utf8(header: str) -> str:
+    """Return a header's text as UTF-8 where it is that; a server hands it over as Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def _disposition(name: str, *, inline: bool) -> str:

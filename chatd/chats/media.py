@@ -9,6 +9,8 @@ import json
 import re
 import unicodedata
 from email.message import Message
+from email.utils import collapse_rfc2231_value
+from typing import Any
 
 from chatd.core.errors import ChatdError, ErrorCode, bad_request
 
@@ -77,10 +79,14 @@ def file_name(disposition: str) -> str:
 
 
 def _given_name(disposition: str) -> str:
+    """Return the name of a header; of two forms the extended one (RFC 5987), as it is exact."""
     message = Message()
     try:
         message["Content-Disposition"] = disposition
-        return message.get_filename("") if disposition else ""
+        given: list[tuple[str, Any]] = message.get_params([], "content-disposition") or []
+        values = [value for key, value in given if key.lower() == "filename"]
+        extended = [value for value in values if isinstance(value, tuple)]
+        return collapse_rfc2231_value((extended or values or [""])[0])
     except (ValueError, TypeError):  # the parser of the library stumbles over a broken header
         return ""
 

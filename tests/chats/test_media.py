@@ -298,6 +298,8 @@ NAMES = {
     "attachment; filename*=utf-8''..%2F..%2Fetc%2Fpasswd": "passwd",
     "attachment; filename*0=long; filename*1=name.txt": "longname.txt",
     "attachment; filename*0*=utf-8''caf%C3%A9; filename*1=.txt": "caf\u00e9.txt",
+    "attachment; filename=\"plain.txt\"; filename*=utf-8''%E2%82%AC.txt": "\u20ac.txt",
+    "attachment; filename*=utf-8''%E2%82%AC.txt; filename=plain.txt": "\u20ac.txt",
     'attachment; filename="/etc/passwd"': "passwd",
     'attachment; filename="C:\\\\dir\\\\a.txt"': "a.txt",
     'attachment; filename="  a.txt  "': "a.txt",

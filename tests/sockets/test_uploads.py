@@ -71,6 +71,16 @@ def test_an_upload_that_is_sent_whole_is_stored(upload):
     assert len(ChatFile.objects.get().data) == 16
 
 
+@pytest.mark.parametrize("name", ["na\u00efve \u20ac \U0001f600.png", "plain.png"])
+def test_a_name_in_plain_utf_8_is_read_as_that(upload, name):
+    request = upload(
+        **{"Content-Length": "8", "Content-Disposition": f'attachment; filename="{name}"'}
+    )
+    request.send(PNG)
+    assert request.reply().status == 201
+    assert ChatFile.objects.get().name == name
+
+
 @pytest.mark.parametrize("sent", [b"", PNG, PNG + b"\0" * 500, PNG + b"\0" * (3 * 2**20)])
 def test_an_upload_that_is_cut_off_leaves_nothing(server, upload, sent):
     request = upload(**{"Content-Length": str(len(sent) + 1)})
