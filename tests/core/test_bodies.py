@@ -4,24 +4,33 @@ import asyncio
 
 import pytest
 
+from chatd.core import bodies
 from chatd.core.bodies import BodyLimit
 
 
 class Request:
-    """Drives an ASGI application with a body sent in pieces; `taken` counts those it received."""
+    """Drives an ASGI application with a body sent in pieces; `taken` counts those it received.
+
+    A piece of None is a client that pauses for good.
+    """
 
     def __init__(self, *pieces):
         self.scope = {"type": "http", "path": "/x"}
         self.pieces = list(pieces)
         self.taken = 0
+        self.taken_before_the_answer = 0
         self.sent = []
 
     async def receive(self):
         piece = self.pieces[self.taken]
         self.taken += 1
+        if piece is None:
+            await asyncio.Event().wait()
         return {"type": "http.request", "body": piece, "more_body": self.taken < len(self.pieces)}
 
     async def send(self, event):
+        if event.get("body"):
+            self.taken_before_the_answer = self.taken
         self.sent.append(event)
 
     async def through(self, application):
@@ -29,7 +38,11 @@ class Request:
         return self
 
     @property
-    def closes(self):
+    def answer(self):
+        return b"".join(event.get("body", b"") for event in self.sent)
+
+    @property
+    def is_closed(self):
         return (b"connection", b"close") in self.sent[0]["headers"]
 
 
@@ -46,27 +59,51 @@ async def echo(scope, receive, send):
 
 async def test_a_body_within_the_limit_passes_untouched():
     request = await Request(b"12345", b"67890").through(echo)
-    assert request.sent[1]["body"] == b"1234567890"
-    assert not request.closes
+    assert request.answer == b"1234567890"
+    assert not request.is_closed
+    assert len(request.sent) == 2
 
 
-async def test_of_a_body_over_the_limit_one_byte_more_is_shown_and_the_rest_stays_unread():
-    request = await Request(b"12345", b"6789012345", b"never read").through(echo)
-    assert request.sent[1]["body"] == b"12345678901"
-    assert request.taken == 2
-    assert request.closes
+async def test_of_a_body_that_came_at_once_there_is_no_rest_to_throw_away():
+    request = await Request(b"123456789012").through(echo)
+    assert request.answer == b"12345678901"
+    assert not request.is_closed
+
+
+async def test_of_a_body_over_the_limit_one_byte_more_is_shown_and_the_rest_is_thrown_away():
+    request = await Request(b"12345", b"6789012345", b"not shown", b"either").through(echo)
+    assert request.answer == b"12345678901"
+    assert request.taken_before_the_answer == 2
+    assert request.taken == 4
+    assert request.is_closed
+    assert [event.get("more_body") for event in request.sent[1:]] == [True, None]
+
+
+async def test_a_client_that_does_not_send_the_rest_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(bodies, "DISCARD_SECONDS", 0)
+    request = await Request(b"x" * 11, None, b"").through(echo)
+    assert request.answer == b"x" * 11
+    assert request.sent[-1] == {"type": "http.response.body"}
+
+
+async def test_an_answer_in_pieces_is_sent_whole_before_the_rest_is_thrown_away():
+    async def in_pieces(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"two"})
+
+    request = await Request(b"x" * 11, b"the rest", b"").through(in_pieces)
+    assert request.answer == b"one two"
+    assert request.taken_before_the_answer == 1
 
 
 async def test_who_waits_for_the_end_of_the_connection_is_shown_nothing_of_the_rest():
-    waits = asyncio.Event()
-
     async def listening(scope, receive, send):
-        await echo(scope, receive, send)
+        await receive()
         listener = asyncio.create_task(receive())
-        listener.add_done_callback(lambda _: waits.set())
         await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert not waits.is_set()
+        assert not listener.done()
         listener.cancel()
 
     request = await Request(b"x" * 11, b"the rest").through(listening)
@@ -78,7 +115,7 @@ async def test_an_application_that_reads_no_body_answers_and_the_connection_stay
         await send({"type": "http.response.start", "status": 204, "headers": []})
 
     request = await Request(b"x" * 99).through(deaf)
-    assert (request.taken, request.closes) == (0, False)
+    assert (request.taken, request.is_closed) == (0, False)
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])

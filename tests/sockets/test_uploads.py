@@ -133,6 +133,13 @@ def test_an_upload_that_is_too_large_is_answered_before_the_rest_is_read(upload,
     )
 
 
+@pytest.mark.parametrize("size", [MAX_FILE_BYTES + 2**20, 4 * MAX_FILE_BYTES])
+def test_a_client_that_reads_only_after_it_sent_everything_is_answered_too(upload, size):
+    request = upload(**{"Content-Length": str(size)})
+    request.send(b"x" * size)
+    assert request.reply().status == 413
+
+
 @pytest.mark.parametrize(
     ("wrong", "status", "message"),
     [
