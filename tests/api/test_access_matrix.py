@@ -19,6 +19,7 @@ from tests.api.conftest import make_admin
 from tests.api.routes import ROUTES, ROUTES_OF_BYTES, Route
 from tests.conftest import Cast
 from tests.sockets.live import LiveServer
+from tests.support.debug import debug_run
 from tests.support.people import token_for
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 8
@@ -131,12 +132,15 @@ MATRIX: dict[str, dict[Caller, str]] = {
     "get": READS,
     "update": UPDATES,
     "delete": OWN,
+    "models": ANYBODY,
     "by workspace": ANYBODY,
     "get acl": READS_ACL,
     "update acl": SHARES,
     "diff": READS,
     "diff status": READS,
     "git changes": READS,
+    "debug runs": READS,
+    "debug run": READS,
     "interrupt": UPDATES,
     "messages": READS,
     "prompts": READS,
@@ -266,11 +270,9 @@ def test_what_is_taken_back_is_gone_on_every_route_with_the_next_request(
     user = caller(cast, chat)
     assert user is not None
     api, root = Api(token_for(user)), Chat.objects.get(pk=chat.pk).root_id
-    file = attach(chat)
+    ids = {"chat": chat.pk, "file": attach(chat).pk, "run": debug_run(chat).pk}
     paths = [
-        (route, route.path.format(chat=chat.pk, file=file.pk))
-        for route in reads
-        if MATRIX[route.name][caller] == "ok"
+        (route, route.path.format(**ids)) for route in reads if MATRIX[route.name][caller] == "ok"
     ]
     assert len(paths) > 5
     for route, path in paths:
