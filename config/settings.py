@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
     "channels",
     "chatd.core",
     "chatd.audit",
@@ -144,6 +145,19 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["chatd.api.parsing.RawBodyParser"],
     "EXCEPTION_HANDLER": "chatd.api.errors.render_exception",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "chatd.api.openapi.DocumentedSchema",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "chatd",
+    "VERSION": "0.1.0",
+    "DESCRIPTION": "Chats with AI models: create them, send messages, follow the answers as they"
+    " stream in. Unknown members of requests are ignored, and `null` is the same as absent; new"
+    " members may come in answers. Routes may be called with a slash at the end.",
+    "LICENSE": {"name": "Apache-2.0"},
+    "OAS_VERSION": "3.1.1",
+    "POSTPROCESSING_HOOKS": [],
+    "DEFAULT_GENERATOR_CLASS": "chatd.api.openapi.DocumentGenerator",
 }
 
 if env.redis_url:

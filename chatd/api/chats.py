@@ -1,6 +1,6 @@
 """Chats: create, list, get, change, interrupt."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -9,21 +9,30 @@ from rest_framework.response import Response
 
 from chatd.accounts.models import User
 from chatd.accounts.selectors import own_organization
+from chatd.api.documenting import Operation, integer, text, texts, uuid
 from chatd.api.parsing import (
     MAX_CREATE_BODY_BYTES,
     MAX_INT32,
-    ContentPart,
+    Content,
     QueryReader,
     check_nesting,
     decode_body,
     path_uuid,
 )
 from chatd.api.views import ResourceViewSet
+from chatd.chats import shapes
 from chatd.chats.actions import NewChat, create_chat, interrupt_chat
-from chatd.chats.content import NIL_UUID, DynamicTool
+from chatd.chats.content import (
+    MAX_DYNAMIC_TOOLS,
+    MAX_SYSTEM_PROMPT_BYTES,
+    NIL_UUID,
+    DynamicTool,
+    Labels,
+    PlanModeText,
+)
 from chatd.chats.files import list_files
 from chatd.chats.filters import parse_filter
-from chatd.chats.models import Chat
+from chatd.chats.models import Chat, ClientType
 from chatd.chats.properties import ChatChanges, update_chat
 from chatd.chats.search import search_chats_for
 from chatd.chats.selectors import (
@@ -45,6 +54,7 @@ from chatd.chats.wire import (
     queued_body,
 )
 from chatd.core.errors import bad_request
+from chatd.core.shapes import Uuid, documented
 from config.env import env
 
 MAX_WORKSPACES = 25
@@ -56,15 +66,23 @@ class CreateChatRequest(Struct, kw_only=True):
     """Body of `POST /chats`. `organization_id` absent is the caller's default organisation."""
 
     organization_id: UUID | UnsetType | None = UNSET
-    content: list[ContentPart] | None = None
-    system_prompt: str | None = None
+    content: Content = None
+    system_prompt: Annotated[
+        str | None,
+        documented(maxLength=MAX_SYSTEM_PROMPT_BYTES),
+        Meta(description=f"At most {MAX_SYSTEM_PROMPT_BYTES} bytes."),
+    ] = None
     workspace_id: UUID | None = None
     model_config_id: UUID | None = None
     mcp_server_ids: list[UUID] | None = None
-    labels: dict[str, str] | None = None
-    unsafe_dynamic_tools: list[DynamicTool] | None = None
-    plan_mode: str | None = None
-    client_type: str | None = None
+    labels: Labels = None
+    unsafe_dynamic_tools: Annotated[
+        list[DynamicTool] | None,
+        documented(maxItems=MAX_DYNAMIC_TOOLS),
+        Meta(description="Tools that the client carries out; their names are unique."),
+    ] = None
+    plan_mode: PlanModeText = None
+    client_type: Annotated[str | None, documented(enum=[*ClientType.values, "", None])] = None
 
     def checked(self, user: User) -> NewChat:
         organization_id = self.organization_id
@@ -89,12 +107,18 @@ class CreateChatRequest(Struct, kw_only=True):
 class UpdateChatRequest(Struct, kw_only=True):
     """Body of `PATCH /chats/{chat}`; absent is "no change"."""
 
-    title: str | None = None
-    archived: bool | None = None
-    workspace_id: UUID | None = None
-    pin_order: Int32 | None = None
-    labels: dict[str, str] | None = None
-    plan_mode: str | None = None
+    title: Annotated[
+        str | None,
+        documented(minLength=1),
+        Meta(description="1 to 200 characters, not counting space around them."),
+    ] = None
+    archived: Annotated[
+        bool | None, Meta(description="Other than it is; goes for the sub-chats too.")
+    ] = None
+    workspace_id: Annotated[UUID | None, Meta(description="The nil id detaches.")] = None
+    pin_order: Annotated[Int32 | None, documented(minimum=0), Meta(description="0 unpins.")] = None
+    labels: Labels = None
+    plan_mode: PlanModeText = None
 
     def checked(self) -> ChatChanges:
         return ChatChanges(
@@ -110,6 +134,20 @@ class UpdateChatRequest(Struct, kw_only=True):
 class ChatViewSet(ResourceViewSet):
     """`/chats` and `/chats/{chat}`."""
 
+    @Operation(
+        "listChats",
+        "List one's own root chats, each with its sub-chats",
+        description="Pinned chats come first, then the one changed last. Archived chats are left"
+        " out unless `q` asks for them.",
+        answer=list[shapes.Chat],
+        query=[
+            text("q", 'Search: `title:"two words" has_unread:true archived:false pr:12`.'),
+            texts("label", "`key:value`; all that are given must match."),
+            integer("limit", "How many; 0 is 50.", most=MAX_INT32),
+            integer("offset", "How many to leave out.", most=MAX_INT32),
+            uuid("after_id", "The last chat of the page before."),
+        ],
+    )
     def list(self, request: Request) -> Response:
         query = QueryReader(request, "Query parameters have invalid values.")
         limit = query.integer("limit", largest=MAX_INT32)
@@ -124,6 +162,15 @@ class ChatViewSet(ResourceViewSet):
         found = read(user, limit=limit, offset=offset, after_id=after_id, wanted=wanted)
         return Response(_family_bodies(user, found))
 
+    @Operation(
+        "createChat",
+        "Create a chat and start its first turn",
+        description="A body of more than 256 KiB is refused.",
+        answer=shapes.Chat,
+        status=201,
+        body=CreateChatRequest,
+        refusals=[403],
+    )
     def create(self, request: Request) -> Response:
         wanted = decode_body(request, CreateChatRequest, cap=MAX_CREATE_BODY_BYTES)
         actor = self.actor(request)
@@ -132,6 +179,9 @@ class ChatViewSet(ResourceViewSet):
         body = chat_body(created.chat, files=files, warnings=created.warnings)
         return Response(body, status=201)
 
+    @Operation(
+        "getChat", "Get a chat with its sub-chats and its files", answer=shapes.ChatWithHistory
+    )
     def retrieve(self, request: Request, chat: str) -> Response:
         user = self.actor(request).user
         found = get_chat_for(user, path_uuid(chat))
@@ -143,8 +193,15 @@ class ChatViewSet(ResourceViewSet):
             files=[file_body(file) for file in list_files(found.pk)],
             children=[_child_body(child) for child in children],
         )
-        return Response(body | _older_shape(found, body) if env.older_clients else body)
+        return Response(_with_history(found, body) if env.older_clients else body)
 
+    @Operation(
+        "updateChat",
+        "Change a chat: title, labels, archive, pin, plan mode",
+        description="Absent members stay as they are. All is changed, or nothing.",
+        status=204,
+        body=UpdateChatRequest,
+    )
     def partial_update(self, request: Request, chat: str) -> Response:
         update_chat(
             self.actor(request),
@@ -153,6 +210,12 @@ class ChatViewSet(ResourceViewSet):
         )
         return Response(status=204)
 
+    @Operation(
+        "getChatsByWorkspace",
+        "Get the id of the newest chat of each workspace, by workspace id",
+        answer=dict[Uuid, Uuid],
+        query=[text("workspace_ids", f"Ids with commas between them, at most {MAX_WORKSPACES}.")],
+    )
     def by_workspace(self, request: Request) -> Response:
         stripped = [part.strip() for part in request.GET.get("workspace_ids", "").split(",")]
         raw = [part for part in stripped if part]
@@ -162,6 +225,9 @@ class ChatViewSet(ResourceViewSet):
         found = newest_by_workspace(self.actor(request).user, wanted)
         return Response({str(workspace): str(chat) for workspace, chat in found.items()})
 
+    @Operation(
+        "deleteChat", "Archive a chat, as older clients ask for it", status=204, refusals=[403]
+    )
     def destroy(self, request: Request, chat: str) -> Response:
         """Archive the chat: what older clients call deleting."""
         chat_id = path_uuid(chat)
@@ -170,14 +236,20 @@ class ChatViewSet(ResourceViewSet):
             update_chat(self.actor(request), chat_id, lambda: ChatChanges(archived=True))
         return Response(status=204)
 
+    @Operation(
+        "interruptChat",
+        "Stop the running turn; its partial answer is kept",
+        answer=shapes.Chat,
+    )
     def interrupt(self, request: Request, chat: str) -> Response:
         return Response(chat_body(interrupt_chat(self.actor(request), path_uuid(chat))))
 
 
-def _older_shape(chat: Chat, body: dict[str, Any]) -> dict[str, Any]:
-    """Return what older clients read beside a chat: itself, its messages and its queue."""
+def _with_history(chat: Chat, body: shapes.Chat) -> shapes.ChatWithHistory:
+    """Return what older clients read: a chat that carries its messages and its queue."""
     messages = visible_messages(chat.pk).order_by("id")
     return {
+        **body,
         "chat": body,
         "messages": [message_body(message) for message in messages],
         "queued_messages": [queued_body(queued) for queued in list_queue(chat.pk)],
@@ -191,7 +263,7 @@ def _workspace_id(raw: str) -> UUID:
         raise bad_request(f'Invalid workspace ID "{raw}": {error}') from None
 
 
-def _family_bodies(user: User, roots: list[Chat]) -> list[dict[str, Any]]:
+def _family_bodies(user: User, roots: list[Chat]) -> list[shapes.Chat]:
     children = list_children_for(user, roots)
     return [
         chat_body(
@@ -204,7 +276,7 @@ def _family_bodies(user: User, roots: list[Chat]) -> list[dict[str, Any]]:
     ]
 
 
-def _child_body(child: Chat) -> dict[str, Any]:
+def _child_body(child: Chat) -> shapes.Chat:
     return chat_body(child, has_unread=_unread(child), diff_status=diff_status_or_empty(child))
 
 

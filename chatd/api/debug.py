@@ -1,46 +1,54 @@
 """Debug runs: what a chat asked of models. There are some only while debug logging is on."""
 
-from typing import Any
 from uuid import UUID
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from chatd.api.documenting import Operation
 from chatd.api.parsing import parse_uuid, path_uuid
 from chatd.api.views import ResourceViewSet
-from chatd.chats.debug import get_run, list_runs
+from chatd.chats import shapes
+from chatd.chats.debug import MAX_RUNS, get_run, list_runs
 from chatd.chats.debug_models import ChatDebugRun, ChatDebugStep
 from chatd.chats.selectors import get_chat_for
 from chatd.core.clock import rfc3339
+from chatd.core.shapes import shaped
 
 
-def run_summary_body(run: ChatDebugRun) -> dict[str, Any]:
+def run_summary_body(run: ChatDebugRun) -> shapes.DebugRunSummary:
     """Return the DebugRunSummary object."""
-    body: dict[str, Any] = {
+    body: shapes.DebugRunSummary = {
         "id": str(run.pk),
         "chat_id": str(run.chat_id),
         "kind": str(run.kind),
         "status": str(run.status),
         "summary": run.summary,
-        **_times(run),
+        "started_at": rfc3339(run.started_at),
+        "updated_at": rfc3339(run.updated_at),
+        "provider": run.provider or "",
+        "model": run.model or "",
+        "finished_at": rfc3339(run.finished_at) if run.finished_at else "",
     }
-    return body | _present(provider=run.provider, model=run.model)
+    return shaped(shapes.DebugRunSummary, body)
 
 
-def run_body(run: ChatDebugRun) -> dict[str, Any]:
+def run_body(run: ChatDebugRun) -> shapes.DebugRun:
     """Return the DebugRun object: the summary, what the run was about, and its steps."""
-    about = _present(
-        root_chat_id=_id(run.root_chat_id),
-        parent_chat_id=_id(run.parent_chat_id),
-        model_config_id=_id(run.model_config_id),
-        trigger_message_id=run.trigger_message_id,
-        history_tip_message_id=run.history_tip_message_id,
-    )
-    return run_summary_body(run) | about | {"steps": [_step_body(step) for step in run.steps.all()]}
+    body: shapes.DebugRun = {
+        **run_summary_body(run),
+        "steps": [_step_body(step) for step in run.steps.all()],
+        "root_chat_id": _id(run.root_chat_id),
+        "parent_chat_id": _id(run.parent_chat_id),
+        "model_config_id": _id(run.model_config_id),
+        "trigger_message_id": run.trigger_message_id or 0,
+        "history_tip_message_id": run.history_tip_message_id or 0,
+    }
+    return shaped(shapes.DebugRun, body)
 
 
-def _step_body(step: ChatDebugStep) -> dict[str, Any]:
-    body: dict[str, Any] = {
+def _step_body(step: ChatDebugStep) -> shapes.DebugStep:
+    body: shapes.DebugStep = {
         "id": str(step.pk),
         "run_id": str(step.run_id),
         "chat_id": str(step.chat_id),
@@ -50,42 +58,36 @@ def _step_body(step: ChatDebugStep) -> dict[str, Any]:
         "normalized_request": step.normalized_request,
         "attempts": step.attempts,
         "metadata": step.metadata,
-        **_times(step),
+        "started_at": rfc3339(step.started_at),
+        "updated_at": rfc3339(step.updated_at),
+        "finished_at": rfc3339(step.finished_at) if step.finished_at else "",
+        "history_tip_message_id": step.history_tip_message_id or 0,
+        "assistant_message_id": step.assistant_message_id or 0,
+        "normalized_response": step.normalized_response or {},
+        "usage": step.usage or {},
+        "error": step.error or {},
     }
-    return body | _present(
-        history_tip_message_id=step.history_tip_message_id,
-        assistant_message_id=step.assistant_message_id,
-        normalized_response=step.normalized_response or None,
-        usage=step.usage or None,
-        error=step.error or None,
-    )
+    return shaped(shapes.DebugStep, body)
 
 
-def _times(row: ChatDebugRun | ChatDebugStep) -> dict[str, str]:
-    finished_at = rfc3339(row.finished_at) if row.finished_at else None
-    return {
-        "started_at": rfc3339(row.started_at),
-        "updated_at": rfc3339(row.updated_at),
-        **_present(finished_at=finished_at),
-    }
-
-
-def _present(**members: Any) -> dict[str, Any]:
-    """Return the members that are there; empty texts and zeros are."""
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def _id(value: UUID | None) -> str | None:
-    return str(value) if value else None
+def _id(value: UUID | None) -> str:
+    return str(value) if value else ""
 
 
 class DebugRunViewSet(ResourceViewSet):
     """`/chats/{chat}/debug/runs` and `…/{run}`."""
 
+    @Operation(
+        "getChatDebugRuns",
+        "List the newest debug runs of a chat",
+        description=f"At most {MAX_RUNS}. There are some only while debug logging is on.",
+        answer=list[shapes.DebugRunSummary],
+    )
     def list(self, request: Request, chat: str) -> Response:
         found = get_chat_for(self.actor(request).user, path_uuid(chat))
         return Response([run_summary_body(run) for run in list_runs(found.pk)])
 
+    @Operation("getChatDebugRun", "Get a debug run with its steps", answer=shapes.DebugRun)
     def retrieve(self, request: Request, chat: str, run: str) -> Response:
         found = get_chat_for(self.actor(request).user, path_uuid(chat))
         run_id = parse_uuid(run, "Invalid debug run ID.")

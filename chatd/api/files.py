@@ -6,8 +6,10 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from chatd.api.documenting import Operation, uuid
 from chatd.api.parsing import parse_uuid
 from chatd.api.views import ResourceViewSet
+from chatd.chats import shapes
 from chatd.chats.files import get_file_for, upload_file
 from chatd.chats.media import ALLOWED_TYPES, MAX_FILE_BYTES
 from chatd.core.errors import bad_request
@@ -20,6 +22,17 @@ class FileViewSet(ResourceViewSet):
     def rate_limit(self) -> int:
         return env.upload_rate_limit if self.action == "create" else super().rate_limit()
 
+    @Operation(
+        "uploadFile",
+        "Upload a file, to be named in a message",
+        description="The name is that of the Content-Disposition header, and is needed. The type is"
+        f" found by content and must be the declared one. At most {MAX_FILE_BYTES} bytes.",
+        answer=shapes.StoredFile,
+        status=201,
+        body={media: {} for media in (*sorted(ALLOWED_TYPES), "application/octet-stream")},
+        query=[uuid("organization", "Where the file belongs.", required=True)],
+        refusals=[403, 413],
+    )
     def create(self, request: Request) -> Response:
         raw = request.GET.get("organization", "").strip()
         if not raw:
@@ -32,8 +45,12 @@ class FileViewSet(ResourceViewSet):
             disposition=_utf8(request.headers.get("Content-Disposition", "")),
             body=request._request.read(MAX_FILE_BYTES + 1),
         )
-        return Response({"id": str(stored.pk)}, status=201)
+        body: shapes.StoredFile = {"id": str(stored.pk)}
+        return Response(body, status=201)
 
+    @Operation(
+        "downloadFile", "Download a file", answer={media: {} for media in sorted(ALLOWED_TYPES)}
+    )
     def retrieve(self, request: Request, file: str) -> HttpResponse:
         found = get_file_for(self.actor(request).user, parse_uuid(file, "Invalid file ID."))
         shown = found.mimetype in ALLOWED_TYPES and found.mimetype != "application/pdf"

@@ -34,7 +34,7 @@ KEPT = timedelta(hours=24)
 CLAIM_KEPT = timedelta(minutes=1)
 COME_BACK_SECONDS = 2
 
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Handler = Callable[..., HttpResponse]
 Finish = Callable[[], HttpResponse]
@@ -66,7 +66,7 @@ def run_once(handler: Handler, user: User, request: Request, **path: str) -> Htt
     for the same one that is still being carried out.
     """
     key = request.headers[HEADER]
-    if not _KEY.fullmatch(key):
+    if not KEY.fullmatch(key):
         raise bad_request(
             f"Invalid {HEADER} header.",
             detail="A key is 1 to 255 visible ASCII characters, different for every request.",

@@ -1,14 +1,16 @@
 """Messages and the queue of a chat."""
 
+from typing import Annotated
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from chatd.api.documenting import Operation, integer
 from chatd.api.parsing import (
     MAX_INT64,
-    ContentPart,
+    Content,
     QueryReader,
     check_content_size,
     decode_body,
@@ -16,6 +18,7 @@ from chatd.api.parsing import (
     path_uuid,
 )
 from chatd.api.views import ResourceViewSet
+from chatd.chats import shapes
 from chatd.chats.actions import (
     NewMessageRequest,
     Stored,
@@ -24,6 +27,7 @@ from chatd.chats.actions import (
     promote_queued,
     send_message,
 )
+from chatd.chats.content import PlanModeText
 from chatd.chats.selectors import (
     DEFAULT_PAGE,
     MAX_PAGE,
@@ -35,16 +39,21 @@ from chatd.chats.selectors import (
 )
 from chatd.chats.wire import message_body, queued_body
 from chatd.core.errors import bad_request
+from chatd.core.shapes import documented, shaped
 
 
 class SendMessageRequest(Struct, kw_only=True):
     """Body of `POST …/messages` and, for content and model, of `PATCH …/messages/{id}`."""
 
-    content: list[ContentPart] | None = None
+    content: Content = None
     model_config_id: UUID | None = None
     mcp_server_ids: list[UUID] | None = None
-    busy_behavior: str | None = None
-    plan_mode: str | None = None
+    busy_behavior: Annotated[
+        str | None,
+        documented(enum=["queue", "interrupt", "", None]),
+        Meta(description="Empty is queue."),
+    ] = None
+    plan_mode: PlanModeText = None
 
     def checked(self) -> NewMessageRequest:
         check_content_size(self.content)
@@ -60,6 +69,17 @@ class SendMessageRequest(Struct, kw_only=True):
 class MessageViewSet(ResourceViewSet):
     """`/chats/{chat}/messages`."""
 
+    @Operation(
+        "listMessages",
+        "Page through the visible messages, newest first",
+        description="With `after_id` alone, oldest first.",
+        answer=shapes.MessagePage,
+        query=[
+            integer("before_id", "Messages with a smaller id; 0 is none.", most=MAX_INT64),
+            integer("after_id", "Messages with a larger id; 0 is none.", most=MAX_INT64),
+            integer("limit", f"How many; {DEFAULT_PAGE} if absent.", least=1, most=MAX_PAGE),
+        ],
+    )
     def list(self, request: Request, chat: str) -> Response:
         chat_id = get_chat_for(self.actor(request).user, path_uuid(chat)).pk
         query = QueryReader(request, "Query parameters have invalid values.")
@@ -73,29 +93,34 @@ class MessageViewSet(ResourceViewSet):
             chat_id, before_id=before_id, after_id=after_id, limit=limit or DEFAULT_PAGE
         )
         queue = [] if before_id or after_id else list_queue(chat_id)
-        return Response(
-            {
-                "messages": [message_body(message) for message in page.messages],
-                "queued_messages": [queued_body(queued) for queued in queue],
-                "has_more": page.has_more,
-            }
-        )
+        body: shapes.MessagePage = {
+            "messages": [message_body(message) for message in page.messages],
+            "queued_messages": [queued_body(queued) for queued in queue],
+            "has_more": page.has_more,
+        }
+        return Response(body)
 
+    @Operation(
+        "sendMessage",
+        "Send a message: it starts a turn, or waits in the queue for the running one",
+        answer=shapes.SentMessage,
+        body=SendMessageRequest,
+        refusals=[403],
+    )
     def create(self, request: Request, chat: str) -> Response:
         sent = send_message(
             self.actor(request),
             path_uuid(chat),
             lambda: decode_body(request, SendMessageRequest).checked(),
         )
-        if sent.message is not None:
-            return Response(
-                {"queued": False, "message": message_body(sent.message), **_warnings(sent)}
-            )
-        assert sent.queued is not None
-        return Response(
-            {"queued": True, "queued_message": queued_body(sent.queued), **_warnings(sent)}
-        )
+        return Response(_sent_body(sent))
 
+    @Operation(
+        "listPrompts",
+        "List what the people of a chat asked, newest first",
+        answer=shapes.Prompts,
+        query=[integer("limit", "How many; 0 is 500.", most=MAX_PROMPTS)],
+    )
     def prompts(self, request: Request, chat: str) -> Response:
         chat_id = get_chat_for(self.actor(request).user, path_uuid(chat)).pk
         query = QueryReader(request, "Query parameters have invalid values.")
@@ -104,8 +129,16 @@ class MessageViewSet(ResourceViewSet):
         if limit > MAX_PROMPTS:
             raise bad_request(f"Invalid limit parameter (0-{MAX_PROMPTS}).")
         prompts = list_prompts(chat_id, limit=limit)
-        return Response({"prompts": [{"id": key, "text": text} for key, text in prompts]})
+        body: shapes.Prompts = {"prompts": [{"id": key, "text": text} for key, text in prompts]}
+        return Response(body)
 
+    @Operation(
+        "editMessage",
+        "Put another message in the place of one of one's own; what came after it is gone",
+        answer=shapes.EditedMessage,
+        body=SendMessageRequest,
+        refusals=[403],
+    )
     def partial_update(self, request: Request, chat: str, message: str) -> Response:
         edited = edit_message(
             self.actor(request),
@@ -113,26 +146,45 @@ class MessageViewSet(ResourceViewSet):
             lambda: _message_id(message),
             lambda: decode_body(request, SendMessageRequest).checked(),
         )
-        assert edited.message is not None
-        body = message_body(edited.message)
-        # Older clients read the message at the top level.
-        return Response({**body, "message": body, **_warnings(edited)})
+        return Response(_edited_body(edited))
 
 
 class QueueViewSet(ResourceViewSet):
     """`/chats/{chat}/queue/{queued}`."""
 
+    @Operation("deleteQueuedMessage", "Take a message out of the queue", status=204)
     def destroy(self, request: Request, chat: str, queued: str) -> Response:
         delete_queued(self.actor(request), path_uuid(chat), lambda: _queued_id(queued))
         return Response(status=204)
 
+    @Operation(
+        "promoteQueuedMessage",
+        "Run a queued message next; a running turn is stopped",
+        answer=shapes.Acknowledgement,
+        status=202,
+        refusals=[403],
+    )
     def promote(self, request: Request, chat: str, queued: str) -> Response:
         promote_queued(self.actor(request), path_uuid(chat), lambda: _queued_id(queued))
-        return Response({"message": "Queued message promotion accepted."}, status=202)
+        body: shapes.Acknowledgement = {"message": "Queued message promotion accepted."}
+        return Response(body, status=202)
 
 
-def _warnings(stored: Stored) -> dict[str, list[str]]:
-    return {"warnings": stored.warnings} if stored.warnings else {}
+def _sent_body(sent: Stored) -> shapes.SentMessage:
+    body: shapes.SentMessage = {"queued": sent.queued is not None, "warnings": sent.warnings}
+    if sent.message is not None:
+        body["message"] = message_body(sent.message)
+    if sent.queued is not None:
+        body["queued_message"] = queued_body(sent.queued)
+    return shaped(shapes.SentMessage, body)
+
+
+def _edited_body(edited: Stored) -> shapes.EditedMessage:
+    """Return the new message, also at the top level, where older clients read it."""
+    assert edited.message is not None
+    message = message_body(edited.message)
+    body: shapes.EditedMessage = {**message, "message": message, "warnings": edited.warnings}
+    return shaped(shapes.EditedMessage, body)
 
 
 def _message_id(raw: str) -> int:

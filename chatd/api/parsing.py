@@ -17,6 +17,7 @@ from chatd.chats.content import InputPart
 from chatd.core.errors import Validation, bad_request, given_repeatedly
 from chatd.core.ids import canonical_uuid
 from chatd.core.nesting import MAX_NESTING, is_nested_too_deeply
+from chatd.core.shapes import documented
 
 T = TypeVar("T")
 
@@ -40,6 +41,14 @@ class ContentPart(InputPart, kw_only=True):
 
     start_line: Int64 | None = None
     end_line: Int64 | None = None
+
+
+Content = Annotated[
+    list[ContentPart] | None,
+    documented(
+        required=True, minItems=1, examples=[[{"type": "text", "text": "What is a lease?"}]]
+    ),
+]
 
 
 class RawBodyParser(BaseParser):

@@ -1,18 +1,18 @@
 """The caller: who am I, and which organisations am I in."""
 
-from typing import Any
-
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from chatd.accounts import shapes
 from chatd.accounts.models import Organization, SiteRole, User
 from chatd.accounts.selectors import list_organizations_for
+from chatd.api.documenting import Operation
 from chatd.api.views import ResourceViewSet
 from chatd.core.clock import ZERO_TIME, rfc3339
 from chatd.core.errors import not_found
 
 
-def user_body(user: User, organizations: list[Organization]) -> dict[str, Any]:
+def user_body(user: User, organizations: list[Organization]) -> shapes.User:
     """Return the User object."""
     return {
         "id": str(user.pk),
@@ -34,7 +34,7 @@ def user_body(user: User, organizations: list[Organization]) -> dict[str, Any]:
     }
 
 
-def organization_body(organization: Organization) -> dict[str, Any]:
+def organization_body(organization: Organization) -> shapes.Organization:
     """Return the Organization object."""
     return {
         "id": str(organization.pk),
@@ -52,10 +52,16 @@ def organization_body(organization: Organization) -> dict[str, Any]:
 class UserViewSet(ResourceViewSet):
     """`/users/{user}` for the caller: `me`, one's own id or one's own name."""
 
+    @Operation("getUser", "Get oneself", answer=shapes.User)
     def retrieve(self, request: Request, user: str) -> Response:
         found = self._own(request, user)
         return Response(user_body(found, list_organizations_for(found)))
 
+    @Operation(
+        "listUserOrganizations",
+        "List the organisations one is in",
+        answer=list[shapes.Organization],
+    )
     def organizations(self, request: Request, user: str) -> Response:
         organizations = list_organizations_for(self._own(request, user))
         return Response([organization_body(organization) for organization in organizations])

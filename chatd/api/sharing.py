@@ -1,22 +1,23 @@
 """The ACL of a chat."""
 
-from typing import Any
-
 from msgspec import Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chatd.accounts.models import Group, User
+from chatd.api.documenting import Operation
 from chatd.api.parsing import decode_body, path_uuid
 from chatd.api.views import ResourceViewSet
-from chatd.chats.sharing import AclChanges, get_acl, update_acl
+from chatd.chats import shapes
+from chatd.chats.sharing import Acl, AclChanges, get_acl, update_acl
+from chatd.core.shapes import Uuid, shaped
 
 
 class UpdateAclRequest(Struct, kw_only=True):
     """Body of `PATCH …/acl`: roles by id; the empty role removes."""
 
-    user_roles: dict[str, str] | None = None
-    group_roles: dict[str, str] | None = None
+    user_roles: dict[Uuid, shapes.AclRole] | None = None
+    group_roles: dict[Uuid, shapes.AclRole] | None = None
 
     def checked(self) -> AclChanges:
         return AclChanges(user_roles=self.user_roles or {}, group_roles=self.group_roles or {})
@@ -25,18 +26,18 @@ class UpdateAclRequest(Struct, kw_only=True):
 class AclViewSet(ResourceViewSet):
     """`/chats/{chat}/acl`."""
 
+    @Operation("getChatAcl", "Get who may read a root chat", answer=shapes.ChatAcl, refusals=[403])
     def retrieve(self, request: Request, chat: str) -> Response:
         acl = get_acl(self.actor(request), path_uuid(chat))
-        return Response(
-            {
-                "users": [_user_body(user, role) for user, role in acl.users],
-                "groups": [
-                    _group_body(group, role, acl.member_counts.get(group.pk, 0))
-                    for group, role in acl.groups
-                ],
-            }
-        )
+        return Response(_acl_body(acl))
 
+    @Operation(
+        "updateChatAcl",
+        "Give and take the right to read a root chat",
+        status=204,
+        body=UpdateAclRequest,
+        refusals=[403],
+    )
     def partial_update(self, request: Request, chat: str) -> Response:
         update_acl(
             self.actor(request),
@@ -46,14 +47,28 @@ class AclViewSet(ResourceViewSet):
         return Response(status=204)
 
 
-def _user_body(user: User, role: str) -> dict[str, Any]:
-    body = {"id": str(user.pk), "username": user.username, "role": role}
-    optional = {"name": user.name, "avatar_url": user.avatar_url}
-    body.update({key: value for key, value in optional.items() if value})
-    return body
+def _acl_body(acl: Acl) -> shapes.ChatAcl:
+    return {
+        "users": [_user_body(user, role) for user, role in acl.users],
+        "groups": [
+            _group_body(group, role, acl.member_counts.get(group.pk, 0))
+            for group, role in acl.groups
+        ],
+    }
 
 
-def _group_body(group: Group, role: str, members: int) -> dict[str, Any]:
+def _user_body(user: User, role: str) -> shapes.ChatUser:
+    body: shapes.ChatUser = {
+        "id": str(user.pk),
+        "username": user.username,
+        "name": user.name,
+        "avatar_url": user.avatar_url,
+        "role": role,
+    }
+    return shaped(shapes.ChatUser, body)
+
+
+def _group_body(group: Group, role: str, members: int) -> shapes.ChatGroup:
     organization = group.organization
     return {
         "id": str(group.pk),

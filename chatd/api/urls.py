@@ -6,6 +6,7 @@ from chatd.api.catalog import CatalogViewSet
 from chatd.api.chats import ChatViewSet
 from chatd.api.debug import DebugRunViewSet
 from chatd.api.diffs import DiffViewSet
+from chatd.api.document import DocumentViewSet
 from chatd.api.files import FileViewSet
 from chatd.api.messages import MessageViewSet, QueueViewSet
 from chatd.api.people import UserViewSet
@@ -25,6 +26,7 @@ def _route(path: str, viewset: type[ResourceViewSet], **methods: str) -> URLPatt
 
 
 urlpatterns = [
+    _route(r"openapi\.json", DocumentViewSet, get="retrieve"),
     _route(r"v2/users/(?P<user>[^/]+)", UserViewSet, get="retrieve"),
     _route(r"v2/users/(?P<user>[^/]+)/organizations", UserViewSet, get="organizations"),
     _route(r"experimental/chats", ChatViewSet, get="list", post="create"),
@@ -33,7 +35,8 @@ urlpatterns = [
     _route(r"experimental/chats/models", CatalogViewSet, get="list"),
     _route(r"experimental/chats/by-workspace", ChatViewSet, get="by_workspace"),
     _route(r"experimental/chats/watch", SocketViewSet, get="watch"),
-    _route(rf"{_CHAT}/stream(?:/(?:git|desktop))?", SocketViewSet, get="stream"),
+    _route(rf"{_CHAT}/stream", SocketViewSet, get="stream"),
+    _route(rf"{_CHAT}/stream/(?P<kind>git|desktop)", SocketViewSet, get="workspace"),
     re_path(rf"^experimental/chats/(?:{_LITERALS})(?:/.*)?$", route_not_found),
     _route(_CHAT, ChatViewSet, get="retrieve", patch="partial_update", delete="destroy"),
     _route(rf"{_CHAT}/acl", AclViewSet, get="retrieve", patch="partial_update"),

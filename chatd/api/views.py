@@ -12,6 +12,7 @@ from chatd.accounts.actor import Actor
 from chatd.api import idempotency
 from chatd.api.limits import BYPASS_HEADER, count_request, strangers_counted
 from chatd.api.rendering import ContractJSONRenderer, JSONOnly
+from chatd.core.errors import Error
 from config.env import env
 
 
@@ -46,14 +47,14 @@ class ResourceViewSet(ViewSet):
         super().initial(request, *args, **kwargs)
         method = (request.method or "").lower()
         handler = getattr(self, method, None)
-        if handler is not None and method in _WRITES and idempotency.HEADER in request.headers:
+        if handler is not None and method in WRITES and idempotency.HEADER in request.headers:
             user = self.actor(request).user
             setattr(self, method, partial(idempotency.run_once, handler, user))
 
 
-_WRITES = frozenset({"post", "put", "patch", "delete"})
+WRITES = frozenset({"post", "put", "patch", "delete"})
 
-ROUTE_NOT_FOUND = {"message": "Route not found."}
+ROUTE_NOT_FOUND: Error = {"message": "Route not found."}
 
 
 @csrf_exempt  # a program's POST to a route that is not served is a 404, not a matter of CSRF

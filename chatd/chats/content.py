@@ -3,15 +3,16 @@
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from chatd.chats.models import ChatFile, PlanMode
 from chatd.chats.parts import FilePart, FileReferencePart, TextPart, to_stored
 from chatd.core.errors import Validation, bad_request
+from chatd.core.shapes import documented
 
 NIL_UUID = UUID(int=0)
 NO_FILES: Mapping[UUID, ChatFile] = MappingProxyType({})
@@ -28,14 +29,37 @@ MAX_MESSAGE_BYTES = 3584 * 1024
 
 _LABEL_KEY = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9._/-]*$")
 
+Labels = Annotated[
+    dict[
+        Annotated[str, documented(pattern=_LABEL_KEY.pattern, maxLength=MAX_LABEL_KEY_BYTES)],
+        Annotated[str, documented(minLength=1, maxLength=MAX_LABEL_VALUE_BYTES)],
+    ]
+    | None,
+    documented(maxProperties=MAX_LABELS),
+    Meta(
+        description=f"At most {MAX_LABELS}; keys of up to {MAX_LABEL_KEY_BYTES} bytes, values of 1"
+        f" to {MAX_LABEL_VALUE_BYTES} bytes."
+    ),
+]
+PlanModeText = Annotated[
+    str | None, documented(enum=["plan", "", None]), Meta(description="Empty is off.")
+]
+
 
 class InputPart(Struct, kw_only=True):
-    """One part of a message as clients send it. Go clients send nil ids and zero values."""
+    """One part of a message as clients send it; members of other types are ignored.
 
-    type: str | None = None
-    text: str | None = None
-    file_id: UUID | None = None
-    file_name: str | None = None
+    Go clients send nil ids and zero values.
+    """
+
+    type: Annotated[
+        str | None,
+        documented(required=True, enum=["text", "file", "file-reference"]),
+        Meta(description="Spaces around it and the case of its letters do not matter."),
+    ] = None
+    text: Annotated[str | None, Meta(description="Of text: not empty.")] = None
+    file_id: Annotated[UUID | None, Meta(description="Of file: an uploaded file.")] = None
+    file_name: Annotated[str | None, Meta(description="Of file-reference: not empty.")] = None
     start_line: int | None = None
     end_line: int | None = None
     content: str | None = None
@@ -44,7 +68,7 @@ class InputPart(Struct, kw_only=True):
 class DynamicTool(Struct, kw_only=True):
     """A tool that the client executes. The schema is stored as given."""
 
-    name: str | None = None
+    name: Annotated[str | None, documented(required=True, minLength=1)] = None
     description: str | None = None
     input_schema: Any = None
 

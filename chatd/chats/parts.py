@@ -113,7 +113,7 @@ AnyPart = (
     | SkillPart
 )
 
-_INTERNAL_FIELDS = frozenset(
+INTERNAL_FIELDS = frozenset(
     {
         "provider_metadata",
         "context_file_content",
@@ -161,7 +161,7 @@ def error_result(call: Mapping[str, Any], result: Any) -> dict[str, Any]:
 
 def public_part(stored: dict[str, Any]) -> dict[str, Any]:
     """Return one stored part without the fields that never leave the server."""
-    public = {key: value for key, value in stored.items() if key not in _INTERNAL_FIELDS}
+    public = {key: value for key, value in stored.items() if key not in INTERNAL_FIELDS}
     if public.get("file_id"):
         public.pop("data", None)
     return public

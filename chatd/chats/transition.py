@@ -15,6 +15,7 @@ from uuid import UUID
 import orjson
 from django.db import transaction
 
+from chatd.chats import shapes
 from chatd.chats.law import Event, allowed_targets
 from chatd.chats.models import Chat, ChatMessage, Role, Status, Visibility
 from chatd.chats.search import forget_messages, index_messages
@@ -98,8 +99,8 @@ class _WatchEvent:
     shown: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)
 
-    def notice(self, chat: Chat, body: dict[str, Any]) -> OwnerNotice:
-        event = {"kind": self.kind, "chat": body | self.shown, **self.fields}
+    def notice(self, chat: Chat, body: shapes.Chat) -> OwnerNotice:
+        event = {"kind": self.kind, "chat": {**body, **self.shown}, **self.fields}
         return OwnerNotice(chat.owner_id, orjson.dumps(event))
 
 

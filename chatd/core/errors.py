@@ -6,7 +6,9 @@ A message is a full sentence that says what is wrong; `detail` adds what to do o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import NotRequired, TypedDict
+
+from chatd.core.shapes import shaped
 
 
 class ErrorCode(StrEnum):
@@ -38,6 +40,21 @@ HTTP_STATUS: Mapping[ErrorCode, int] = {
 }
 
 NOT_FOUND_MESSAGE = "Resource not found or you do not have access to this resource"
+
+
+class FieldError(TypedDict):
+    """One field that was refused, by its JSON name."""
+
+    field: str
+    detail: str
+
+
+class Error(TypedDict):
+    """Every refusal: a sentence for people, where useful with a detail and the fields."""
+
+    message: str
+    detail: NotRequired[str]
+    validations: NotRequired[list[FieldError]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +102,13 @@ class ChatdError(Exception):
     def http_status(self) -> int:
         return HTTP_STATUS[self.code]
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Error:
         """Return the JSON body; empty members are left out."""
-        body: dict[str, Any] = {"message": self.message}
-        if self.detail:
-            body["detail"] = self.detail
-        if self.validations:
-            body["validations"] = [
-                {"field": entry.field, "detail": entry.detail} for entry in self.validations
-            ]
-        return body
+        fields: list[FieldError] = [
+            {"field": entry.field, "detail": entry.detail} for entry in self.validations
+        ]
+        body: Error = {"message": self.message, "detail": self.detail, "validations": fields}
+        return shaped(Error, body)
 
 
 def bad_request(

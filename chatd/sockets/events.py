@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from chatd.api.rendering import encode_json
+from chatd.chats import shapes
 from config.env import env
 
 MAX_FRAME_EVENTS = 256
@@ -32,14 +33,14 @@ class EventEncoder:
     def status(self, status: str) -> bytes:
         return self._event("status", status={"status": status})
 
-    def message(self, body: dict[str, Any]) -> bytes:
+    def message(self, body: shapes.ChatMessage) -> bytes:
         return self._event("message", message=body)
 
     def part(self, raw: msgspec.Raw) -> bytes:
         """`raw` is `{role, part}`, encoded by the worker that streamed it."""
         return self._part_head + bytes(raw) + b"}"
 
-    def queue(self, bodies: list[dict[str, Any]]) -> bytes:
+    def queue(self, bodies: list[shapes.ChatQueuedMessage]) -> bytes:
         """The whole queue; the field is absent when it is empty."""
         if not bodies:
             return self._event("queue_update")
@@ -48,10 +49,10 @@ class EventEncoder:
     def retry(self, payload: dict[str, Any]) -> bytes:
         return self._event("retry", retry=payload)
 
-    def error(self, body: dict[str, Any]) -> bytes:
+    def error(self, body: shapes.ChatError) -> bytes:
         return self._event("error", error=body)
 
-    def action_required(self, calls: list[dict[str, Any]]) -> bytes:
+    def action_required(self, calls: list[shapes.ClientToolCall]) -> bytes:
         return self._event("action_required", action_required={"tool_calls": calls})
 
 

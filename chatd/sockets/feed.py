@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from chatd.chats import shapes
 from chatd.chats.models import Chat, ChatMessage, Role, Status
 from chatd.chats.selectors import (
     get_chat_unscoped,
@@ -42,8 +43,8 @@ class _Read:
 
     chat: Chat
     messages: list[ChatMessage]
-    queue: list[dict[str, Any]]
-    calls: list[dict[str, Any]]
+    queue: list[shapes.ChatQueuedMessage]
+    calls: list[shapes.ClientToolCall]
 
 
 class ChatGoneError(Exception):
@@ -290,10 +291,10 @@ def _read_messages(
     return list(rows.order_by("id")[:MAX_FRAME_EVENTS])
 
 
-def _read_queue(chat_id: UUID) -> list[dict[str, Any]]:
+def _read_queue(chat_id: UUID) -> list[shapes.ChatQueuedMessage]:
     return [queued_body(queued) for queued in list_queue(chat_id)]
 
 
-def _read_calls(chat_id: UUID) -> list[dict[str, Any]]:
+def _read_calls(chat_id: UUID) -> list[shapes.ClientToolCall]:
     chat = get_chat_unscoped(chat_id)
     return client_call_bodies(open_client_calls(chat)) if chat else []

@@ -23,7 +23,7 @@ from chatd.api.authentication import (
 )
 from chatd.api.limits import BYPASS_HEADER, count_request, strangers_counted
 from chatd.api.rendering import ContractJSONRenderer
-from chatd.core.errors import forbidden
+from chatd.core.errors import Error, forbidden
 from config.env import env
 
 Scope = dict[str, Any]
@@ -32,7 +32,7 @@ Scope = dict[str, Any]
 async def refuse(
     send: Callable[[dict[str, Any]], Awaitable[None]],
     status: int,
-    body: dict[str, Any],
+    body: Error,
     headers: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Answer the upgrade with HTTP `status` and a JSON body instead."""

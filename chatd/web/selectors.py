@@ -9,6 +9,7 @@ from uuid import UUID
 from chatd.accounts.models import Organization, User
 from chatd.accounts.policy import ChatRight
 from chatd.accounts.selectors import list_organizations_for
+from chatd.chats import shapes
 from chatd.chats.filters import parse_search
 from chatd.chats.models import BUSY, Chat, ChatMessage, Role, Status
 from chatd.chats.partial import read_partial
@@ -90,7 +91,7 @@ class ChatPage:
     can_stop: bool
     can_rename: bool
     can_suggest: bool
-    error: dict[str, Any] | None
+    error: shapes.ChatError | None
     retry: dict[str, Any] | None
 
     @property

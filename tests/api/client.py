@@ -1,4 +1,4 @@
-"""A client of the REST API that checks the form of every answer, and chats in every state."""
+"""A client of the REST API that holds every answer against its document; chats in every state."""
 
 import json
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from chatd.chats.runs import Fence
 from chatd.chats.transition import NewMessage
 from chatd.core.errors import NOT_FOUND_MESSAGE
 from chatd.providers.models import ModelConfig
+from tests.api.documented import check_answer
 from tests.support.people import pending_chat, text, token_for, user_content
 
 API = "/api/experimental"
@@ -78,6 +79,8 @@ class Api:
             response.content,
         )
         _check_form(answer, plain=plain, head=method == "HEAD")
+        media = answer.headers.get("Content-Type", "")
+        check_answer(method, url.partition("?")[0], answer.status, media, answer.body)
         return answer
 
     def status(self, method: str, path: str) -> int:

@@ -118,6 +118,7 @@ PROPOSE_TITLE = Route(
     chat=Chats.unwritten,
     owner_only="propose a title",
 )
+WORKSPACE_STREAM = Route("git stream", "GET", "/chats/{chat}/stream/git", 426, reads=True)
 STREAM = Route("stream", "GET", "/chats/{chat}/stream", 426, reads=True)
 WATCH = Route("watch", "GET", "/chats/watch", 426, reads=True)
 ME = Route("me", "GET", "/api/v2/users/me", 200, reads=True)
@@ -151,6 +152,7 @@ ROUTES = [
     REGENERATE_TITLE,
     PROPOSE_TITLE,
     STREAM,
+    WORKSPACE_STREAM,
     WATCH,
     ME,
     MY_ORGANIZATIONS,
@@ -160,6 +162,9 @@ ROUTES_OF_BYTES = [
     ("experimental/chats/files/(?P<file>[^/]+)/?$", "get"),
 ]
 """Routes whose bodies are no JSON, which the table cannot tell."""
+
+PUBLIC_ROUTES = [("openapi\\.json/?$", "get")]
+"""Routes that ask nobody who they are."""
 
 CHAT_ROUTES = [route for route in ROUTES if route.of_a_chat]
 WRITES = [route for route in CHAT_ROUTES if not route.reads]

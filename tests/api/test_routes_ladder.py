@@ -15,6 +15,7 @@ from tests.api.client import API, HEADER, NOT_FOUND, SIGNED_OUT, Api, Chats, api
 from tests.api.routes import (
     CHAT_ROUTES,
     OWNER_ONLY,
+    PUBLIC_ROUTES,
     ROUTES,
     ROUTES_OF_BYTES,
     WRITES,
@@ -42,7 +43,7 @@ def test_the_table_has_every_route_and_method():
         for method in getattr(pattern.callback, "actions", {})
         if method != "head"
     }
-    known = set(ROUTES_OF_BYTES)
+    known = {*ROUTES_OF_BYTES, *PUBLIC_ROUTES}
     for route in ROUTES:
         path = route.path_with(chat="c", other="x")
         match = resolve(path if path.startswith("/api/") else API + path)
