@@ -153,7 +153,8 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "DESCRIPTION": "Chats with AI models: create them, send messages, follow the answers as they"
     " stream in. Unknown members of requests are ignored, and `null` is the same as absent; new"
-    " members may come in answers. Routes may be called with a slash at the end.",
+    " members may come in answers. Routes may be called with a slash at the end. Routes that answer"
+    " 101 are WebSockets; what is described there is each text frame of them.",
     "LICENSE": {"name": "Apache-2.0"},
     "OAS_VERSION": "3.1.1",
     "POSTPROCESSING_HOOKS": [],

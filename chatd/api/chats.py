@@ -140,7 +140,7 @@ class ChatViewSet(ResourceViewSet):
         description="Pinned chats come first, then the one changed last. Archived chats are left"
         " out unless `q` asks for them.",
         answer=list[shapes.Chat],
-        query=[
+        parameters=[
             text("q", 'Search: `title:"two words" has_unread:true archived:false pr:12`.'),
             texts("label", "`key:value`; all that are given must match."),
             integer("limit", "How many; 0 is 50.", most=MAX_INT32),
@@ -214,7 +214,7 @@ class ChatViewSet(ResourceViewSet):
         "getChatsByWorkspace",
         "Get the id of the newest chat of each workspace, by workspace id",
         answer=dict[Uuid, Uuid],
-        query=[text("workspace_ids", f"Ids with commas between them, at most {MAX_WORKSPACES}.")],
+        parameters=[text("workspace_ids", f"At most {MAX_WORKSPACES}, with commas between them.")],
     )
     def by_workspace(self, request: Request) -> Response:
         stripped = [part.strip() for part in request.GET.get("workspace_ids", "").split(",")]

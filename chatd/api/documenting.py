@@ -1,7 +1,7 @@
 """What a route promises, stated on its method with `Operation`; `openapi` makes the document.
 
-Stated here is what cannot be read from the code: the answer and its status, the body, the query
-and the refusals of this route. Refusals that every route has are added there.
+Stated here is what cannot be read from the code: the answer and its status, the body, the
+parameters and the refusals of this route. Refusals that every route has are added there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,17 +12,22 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 Schema = Mapping[str, Any]
 
 JSON = "application/json"
+BINARY: Schema = {"type": "string", "format": "binary"}
 _ATTRIBUTE = "documented_operation"
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A query parameter. Bounds stand in `schema` only where the server refuses what is outside."""
+    """A parameter of the query, or of another `place`, as OpenAPI calls it.
+
+    Bounds stand in `schema` only where the server refuses what is outside.
+    """
 
     name: str
     schema: Schema
     description: str = ""
     required: bool = False
+    place: str = "query"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Operation:
     answer: Any = None
     status: int = 200
     body: Any = None
-    query: Sequence[Parameter] = ()
+    parameters: Sequence[Parameter] = ()
     refusals: Sequence[int] = ()
     public: bool = False
 
@@ -51,8 +56,10 @@ class Operation:
 
 
 def operation_of(handler: Callable[..., Any]) -> Operation:
-    """Return what a viewset method promises. Raises AttributeError when it does not say."""
-    found: Operation = getattr(handler, _ATTRIBUTE)
+    """Return what a viewset method promises. Raises LookupError when it does not say."""
+    found: Operation | None = getattr(handler, _ATTRIBUTE, None)
+    if found is None:
+        raise LookupError(f"{handler.__qualname__} serves a route and has no Operation.")
     return found
 
 

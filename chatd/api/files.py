@@ -6,14 +6,16 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chatd.api.documenting import Operation, uuid
+from chatd.api.documenting import BINARY, JSON, Operation, Parameter, uuid
 from chatd.api.parsing import parse_uuid
 from chatd.api.views import ResourceViewSet
 from chatd.chats import shapes
 from chatd.chats.files import get_file_for, upload_file
-from chatd.chats.media import ALLOWED_TYPES, MAX_FILE_BYTES
+from chatd.chats.media import ALLOWED_TYPES, MAX_FILE_BYTES, OCTET_STREAM
 from chatd.core.errors import bad_request
 from config.env import env
+
+_BYTES = {media: {} if media == JSON else BINARY for media in sorted(ALLOWED_TYPES)}
 
 
 class FileViewSet(ResourceViewSet):
@@ -25,12 +27,21 @@ class FileViewSet(ResourceViewSet):
     @Operation(
         "uploadFile",
         "Upload a file, to be named in a message",
-        description="The name is that of the Content-Disposition header, and is needed. The type is"
-        f" found by content and must be the declared one. At most {MAX_FILE_BYTES} bytes.",
+        description="The type is found by content and must be the declared one."
+        f" At most {MAX_FILE_BYTES} bytes.",
         answer=shapes.StoredFile,
         status=201,
-        body={media: {} for media in (*sorted(ALLOWED_TYPES), "application/octet-stream")},
-        query=[uuid("organization", "Where the file belongs.", required=True)],
+        body=_BYTES | {OCTET_STREAM: BINARY},
+        parameters=[
+            uuid("organization", "Where the file belongs.", required=True),
+            Parameter(
+                "Content-Disposition",
+                {"type": "string", "examples": ['attachment; filename="notes.txt"']},
+                "Names the file; `filename*` may be used for other than ASCII.",
+                required=True,
+                place="header",
+            ),
+        ],
         refusals=[403, 413],
     )
     def create(self, request: Request) -> Response:
@@ -48,9 +59,7 @@ class FileViewSet(ResourceViewSet):
         body: shapes.StoredFile = {"id": str(stored.pk)}
         return Response(body, status=201)
 
-    @Operation(
-        "downloadFile", "Download a file", answer={media: {} for media in sorted(ALLOWED_TYPES)}
-    )
+    @Operation("downloadFile", "Download a file", answer=_BYTES)
     def retrieve(self, request: Request, file: str) -> HttpResponse:
         found = get_file_for(self.actor(request).user, parse_uuid(file, "Invalid file ID."))
         shown = found.mimetype in ALLOWED_TYPES and found.mimetype != "application/pdf"

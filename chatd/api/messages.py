@@ -74,7 +74,7 @@ class MessageViewSet(ResourceViewSet):
         "Page through the visible messages, newest first",
         description="With `after_id` alone, oldest first.",
         answer=shapes.MessagePage,
-        query=[
+        parameters=[
             integer("before_id", "Messages with a smaller id; 0 is none.", most=MAX_INT64),
             integer("after_id", "Messages with a larger id; 0 is none.", most=MAX_INT64),
             integer("limit", f"How many; {DEFAULT_PAGE} if absent.", least=1, most=MAX_PAGE),
@@ -119,7 +119,7 @@ class MessageViewSet(ResourceViewSet):
         "listPrompts",
         "List what the people of a chat asked, newest first",
         answer=shapes.Prompts,
-        query=[integer("limit", "How many; 0 is 500.", most=MAX_PROMPTS)],
+        parameters=[integer("limit", "How many; 0 is 500.", most=MAX_PROMPTS)],
     )
     def prompts(self, request: Request, chat: str) -> Response:
         chat_id = get_chat_for(self.actor(request).user, path_uuid(chat)).pk

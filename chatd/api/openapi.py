@@ -126,7 +126,7 @@ class DocumentedSchema(AutoSchema):
             "tags": [type(self.view).__name__.removesuffix("ViewSet")],
             "parameters": [
                 *_path_parameters(path),
-                *(_query_parameter(parameter) for parameter in stated.query),
+                *(_parameter(parameter) for parameter in stated.parameters),
                 *([components.parameter("IdempotencyKey", _IDEMPOTENCY_KEY)] if writes else []),
             ],
             "responses": {
@@ -175,10 +175,10 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _query_parameter(parameter: Parameter) -> dict[str, Any]:
+def _parameter(parameter: Parameter) -> dict[str, Any]:
     return {
         "name": parameter.name,
-        "in": "query",
+        "in": parameter.place,
         "required": parameter.required,
         "description": parameter.description,
         "schema": parameter.schema,

@@ -6,6 +6,7 @@ from rest_framework.response import Response
 from chatd.api.documenting import Operation, integer
 from chatd.api.parsing import MAX_INT64, path_uuid
 from chatd.api.views import ResourceViewSet
+from chatd.chats import shapes
 from chatd.chats.selectors import get_chat_for
 
 UPGRADE_REQUIRED = {
@@ -21,8 +22,9 @@ class SocketViewSet(ResourceViewSet):
     @Operation(
         "streamChat",
         "Follow a chat: a WebSocket of text frames, each a JSON array of events",
+        answer=list[shapes.StreamEvent],
         status=101,
-        query=[
+        parameters=[
             integer(
                 "after_id",
                 "The newest message the client has; older ones are not sent.",
@@ -30,7 +32,7 @@ class SocketViewSet(ResourceViewSet):
                 most=MAX_INT64,
             )
         ],
-        refusals=[426],
+        refusals=[403, 426],
     )
     def stream(self, request: Request, chat: str) -> Response:
         get_chat_for(self.actor(request).user, path_uuid(chat))
@@ -41,7 +43,7 @@ class SocketViewSet(ResourceViewSet):
         "Follow the workspace of a chat",
         description="Always refused, because there are no workspaces; clients know the texts.",
         status=101,
-        refusals=[426],
+        refusals=[403, 426],
     )
     def workspace(self, request: Request, chat: str, kind: str) -> Response:
         return self.stream(request, chat)
@@ -49,8 +51,9 @@ class SocketViewSet(ResourceViewSet):
     @Operation(
         "watchChats",
         "Follow all of one's own chats: a WebSocket of text frames, each one event",
+        answer=shapes.WatchEvent,
         status=101,
-        refusals=[426],
+        refusals=[403, 426],
     )
     def watch(self, request: Request) -> Response:
         return Response(UPGRADE_REQUIRED, status=426, headers={"Upgrade": "websocket"})

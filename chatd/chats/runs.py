@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from chatd.chats import shapes
 from chatd.chats.law import Event
 from chatd.chats.models import Chat, Status
 from chatd.chats.moves import action_deadline, clear_summary, close_client_calls, promote_head
@@ -117,7 +118,7 @@ def fail(fence: Fence, error: dict[str, Any]) -> Progress:
         return _progress(t)
 
 
-def record_retry(fence: Fence, retry: dict[str, Any]) -> Progress:
+def record_retry(fence: Fence, retry: shapes.Retry) -> Progress:
     """Announce a back-off; parts streamed so far are void and a new episode begins."""
     with _fenced(fence, Event.RETRY) as t:
         t.set(attempt=t.chat.attempt + 1, retry=retry, retry_version=t.version)
@@ -186,13 +187,12 @@ def _progress(t: Transition) -> Progress:
 
 def _void_parts(t: Transition, why: str) -> None:
     """Tell followers to drop the parts of the attempt that will be made again."""
-    t.notify(
-        retry={
-            "attempt": t.chat.attempt,
-            "delay_ms": 0,
-            "error": why,
-            "kind": "generic",
-            "retrying_at": rfc3339(t.at),
-        }
-    )
+    retry: shapes.Retry = {
+        "attempt": t.chat.attempt,
+        "delay_ms": 0,
+        "error": why,
+        "kind": "generic",
+        "retrying_at": rfc3339(t.at),
+    }
+    t.notify(retry=retry)
     t.set(retry_version=t.version)

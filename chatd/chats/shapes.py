@@ -218,6 +218,83 @@ class ClientToolCall(TypedDict):
     args: str
 
 
+class Retry(TypedDict):
+    """The model is called again after a pause; what was streamed of the answer is void."""
+
+    attempt: Annotated[int, Meta(ge=1)]
+    delay_ms: Annotated[int, Meta(ge=0)]
+    error: str
+    kind: str
+    retrying_at: Timestamp
+    provider: NotRequired[str]
+    status_code: NotRequired[int]
+
+
+class StatusChange(TypedDict):
+    status: Status
+
+
+class StreamedPart(TypedDict):
+    """A part as it comes in: texts are to be appended, `args_delta` to the call it names."""
+
+    role: Annotated[str, documented(enum=["assistant", "tool"])]
+    part: MessagePart
+
+
+class ActionRequired(TypedDict):
+    tool_calls: list[ClientToolCall]
+
+
+class StreamEvent(TypedDict):
+    """Something that happened in a chat; the member that goes with `type` says what."""
+
+    type: Annotated[
+        str,
+        documented(
+            enum=[
+                "status",
+                "message",
+                "message_part",
+                "queue_update",
+                "retry",
+                "error",
+                "action_required",
+            ]
+        ),
+    ]
+    chat_id: Uuid
+    status: NotRequired[StatusChange]
+    message: NotRequired[ChatMessage]
+    message_part: NotRequired[StreamedPart]
+    queued_messages: NotRequired[
+        Annotated[list[ChatQueuedMessage], Meta(description="The whole queue; absent if empty.")]
+    ]
+    retry: NotRequired[Retry]
+    error: NotRequired[ChatError]
+    action_required: NotRequired[ActionRequired]
+
+
+class WatchEvent(TypedDict):
+    """Something that happened to one of one's own chats, as it is now."""
+
+    kind: Annotated[
+        str,
+        documented(
+            enum=[
+                "created",
+                "deleted",
+                "status_change",
+                "title_change",
+                "summary_change",
+                "diff_status_change",
+                "action_required",
+            ]
+        ),
+    ]
+    chat: Chat
+    tool_calls: NotRequired[list[ClientToolCall]]
+
+
 AclRole = Annotated[str, documented(enum=["read", ""])]
 
 

@@ -44,7 +44,7 @@ from chatd.chats.search import index_messages
 from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import NewMessage, announce_created, lock_chat, transition
 from chatd.core.clock import now, rfc3339
-from chatd.core.errors import ChatdError, ErrorCode, bad_request, not_found
+from chatd.core.errors import bad_request, not_found
 from chatd.providers.models import ModelConfig
 
 INTERRUPTED_BY_USER = "Tool execution interrupted by user"
@@ -216,15 +216,14 @@ def promote_queued(
 ) -> Chat:
     """Make a queued message the next one: what runs is stopped and kept.
 
-    Raises StateConflictError, EpisodeMovedError, ChatdError 500 for an unknown id (the contract).
+    Raises StateConflictError, EpisodeMovedError, ChatdError 404 for an unknown id.
     """
     with transition(chat_id, Event.PROMOTE) as t:
         queued = ChatQueuedMessage.objects.filter(pk=queued_id, chat_id=chat_id).first()
         if queued is None:
-            raise ChatdError(
-                ErrorCode.INTERNAL,
-                "Failed to promote queued message.",
-                detail=f"queued message {queued_id} not found in chat {chat_id}",
+            raise not_found(
+                "Queued message not found.",
+                detail="It has been promoted or deleted, or it is not of this chat.",
             )
         stop(t, partial, INTERRUPTED_BY_PROMOTION)
         promote(t, queued, created_by=promoted_by)

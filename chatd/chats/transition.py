@@ -22,6 +22,7 @@ from chatd.chats.search import forget_messages, index_messages
 from chatd.chats.wire import chat_body, error_body
 from chatd.core.clock import now
 from chatd.core.errors import not_found
+from chatd.core.shapes import shaped
 from chatd.live.backend import live_backend
 from chatd.live.dispatch import enqueue_turn
 from chatd.live.messages import CancelRunner, ChatNotice, Notice, Notification, OwnerNotice
@@ -93,15 +94,19 @@ def message_row(message: NewMessage, *, chat_id: UUID, revision: int, at: dateti
 
 @dataclass(frozen=True, slots=True)
 class _WatchEvent:
-    """One watch event; `shown` overrides members of the chat, `fields` stand beside it."""
+    """One watch event; `status` is shown instead of the chat's own, unless it is empty."""
 
     kind: str
-    shown: dict[str, Any] = field(default_factory=dict)
-    fields: dict[str, Any] = field(default_factory=dict)
+    status: str = ""
+    tool_calls: list[shapes.ClientToolCall] = field(default_factory=list)
 
     def notice(self, chat: Chat, body: shapes.Chat) -> OwnerNotice:
-        event = {"kind": self.kind, "chat": {**body, **self.shown}, **self.fields}
-        return OwnerNotice(chat.owner_id, orjson.dumps(event))
+        event: shapes.WatchEvent = {
+            "kind": self.kind,
+            "chat": {**body, "status": self.status or body["status"]},
+            "tool_calls": self.tool_calls,
+        }
+        return OwnerNotice(chat.owner_id, orjson.dumps(shaped(shapes.WatchEvent, event)))
 
 
 class Transition:
@@ -176,7 +181,7 @@ class Transition:
     def pass_through(self, status: Status) -> None:
         """Show clients `status` before the messages of this transition."""
         self._notify["first_status"] = str(status)
-        self._watch.insert(0, _WatchEvent("status_change", {"status": str(status)}))
+        self._watch.insert(0, _WatchEvent("status_change", str(status)))
 
     def insert(self, messages: Sequence[NewMessage]) -> list[ChatMessage]:
         """Append messages to the history and return the rows, ids ascending."""
@@ -213,9 +218,9 @@ class Transition:
         self.set(queue_version=self.version)
         self._notify["queue_update"] = True
 
-    def watch(self, kind: str, **fields: Any) -> None:
+    def watch(self, kind: str, tool_calls: Sequence[shapes.ClientToolCall] = ()) -> None:
         """Send the owner one watch event of this kind with the chat as it will be."""
-        event = _WatchEvent(kind, {}, fields)
+        event = _WatchEvent(kind, tool_calls=list(tool_calls))
         if event not in self._watch:
             self._watch.append(event)
 

@@ -5,7 +5,6 @@ clients read at most.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -27,14 +26,11 @@ class EventEncoder:
             b'{"type":"message_part","chat_id":"' + self._chat_id.encode() + b'","message_part":'
         )
 
-    def _event(self, kind: str, **payload: Any) -> bytes:
-        return encode_json({"type": kind, "chat_id": self._chat_id, **payload})
-
     def status(self, status: str) -> bytes:
-        return self._event("status", status={"status": status})
+        return _encoded({"type": "status", "chat_id": self._chat_id, "status": {"status": status}})
 
     def message(self, body: shapes.ChatMessage) -> bytes:
-        return self._event("message", message=body)
+        return _encoded({"type": "message", "chat_id": self._chat_id, "message": body})
 
     def part(self, raw: msgspec.Raw) -> bytes:
         """`raw` is `{role, part}`, encoded by the worker that streamed it."""
@@ -42,18 +38,26 @@ class EventEncoder:
 
     def queue(self, bodies: list[shapes.ChatQueuedMessage]) -> bytes:
         """The whole queue; the field is absent when it is empty."""
-        if not bodies:
-            return self._event("queue_update")
-        return self._event("queue_update", queued_messages=bodies)
+        event: shapes.StreamEvent = {"type": "queue_update", "chat_id": self._chat_id}
+        if bodies:
+            event["queued_messages"] = bodies
+        return _encoded(event)
 
-    def retry(self, payload: dict[str, Any]) -> bytes:
-        return self._event("retry", retry=payload)
+    def retry(self, payload: shapes.Retry) -> bytes:
+        return _encoded({"type": "retry", "chat_id": self._chat_id, "retry": payload})
 
     def error(self, body: shapes.ChatError) -> bytes:
-        return self._event("error", error=body)
+        return _encoded({"type": "error", "chat_id": self._chat_id, "error": body})
 
     def action_required(self, calls: list[shapes.ClientToolCall]) -> bytes:
-        return self._event("action_required", action_required={"tool_calls": calls})
+        required: shapes.ActionRequired = {"tool_calls": calls}
+        return _encoded(
+            {"type": "action_required", "chat_id": self._chat_id, "action_required": required}
+        )
+
+
+def _encoded(event: shapes.StreamEvent) -> bytes:
+    return encode_json(event)
 
 
 def frames(events: Iterable[bytes]) -> Iterator[str]:

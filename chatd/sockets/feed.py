@@ -8,7 +8,6 @@ only once per `seq`.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from chatd.chats import shapes
@@ -174,14 +173,15 @@ class StreamFeed:
         async for batch in self.peek():
             yield batch
 
-    def _missed_retry(self, chat: Chat, new: list[ChatMessage]) -> dict[str, Any] | None:
+    def _missed_retry(self, chat: Chat, new: list[ChatMessage]) -> shapes.Retry | None:
         """Return the retry notice that was missed: parts that were shown are void.
 
         They are void too when the history went on without an answer that stands for them.
         """
         retried = chat.retry_version > self.version
         if retried and chat.retry and chat.retry_version > chat.history_version:
-            return dict(chat.retry)
+            stored: shapes.Retry = chat.retry
+            return stored
         moved = chat.history_version != self._shown.episode.history_version
         answered = any(message.role == Role.ASSISTANT for message in new)
         void = self._last_seq and (retried or (moved and not answered))
@@ -251,7 +251,7 @@ class StreamFeed:
         self._shown = _Shown(version, queue_version, status, episode)
 
 
-def _restarted(attempt: int) -> dict[str, Any]:
+def _restarted(attempt: int) -> shapes.Retry:
     """Return a retry payload that has clients drop the parts they show and take them anew."""
     return {
         "attempt": max(attempt, 1),

@@ -3,7 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
+from chatd.chats import shapes
 from chatd.core.clock import now, rfc3339
+from chatd.core.shapes import shaped
 from chatd.llm.errors import LLMError
 from chatd.providers.selectors import Unusable, UnusableModelError
 
@@ -30,18 +32,18 @@ def error_of_call(error: LLMError) -> dict[str, Any]:
     return stored
 
 
-def retry_notice(error: LLMError, *, attempt: int, delay_seconds: float) -> dict[str, Any]:
+def retry_notice(error: LLMError, *, attempt: int, delay_seconds: float) -> shapes.Retry:
     """Return the payload of a `retry` event; `attempt` counts from 1."""
-    notice: dict[str, Any] = {
+    notice: shapes.Retry = {
         "attempt": attempt,
         "delay_ms": int(delay_seconds * 1000),
         "error": error.retry_message,
         "kind": str(error.kind),
         "retrying_at": rfc3339(now() + timedelta(seconds=delay_seconds)),
+        "provider": error.provider,
+        "status_code": error.status_code or 0,
     }
-    optional = {"provider": error.provider, "status_code": error.status_code}
-    notice.update({key: value for key, value in optional.items() if value})
-    return notice
+    return shaped(shapes.Retry, notice)
 
 
 def error_of_setup(error: UnusableModelError) -> dict[str, Any]:

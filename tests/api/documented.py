@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from chatd.api.documenting import JSON
 from chatd.api.openapi import document
 
 UNDOCUMENTED_ROUTE = {"message": "Route not found."}
@@ -32,9 +33,18 @@ def check_answer(method: str, path: str, status: int, media: str, body: Any) -> 
         return
     assert media in content, f"{name} does not document {media} for {status}"
     if body is not None:
-        wrong = _validator(name, status, media).iter_errors(body)
-        problems = [f"{problem.instance_path}: {problem.message}" for problem in wrong]
-        assert not problems, f"{name} {status}: {problems}"
+        _check_shape(name, status, media, body)
+
+
+def check_frame(name: str, frame: Any) -> None:
+    """Assert that a decoded text frame is what the socket route documents."""
+    _check_shape(name, 101, JSON, frame)
+
+
+def _check_shape(name: str, status: int, media: str, body: Any) -> None:
+    wrong = _validator(name, status, media).iter_errors(body)
+    problems = [f"{problem.instance_path}: {problem.message}" for problem in wrong]
+    assert not problems, f"{name} {status}: {problems}"
 
 
 def _operation(method: str, path: str) -> dict[str, Any] | None:

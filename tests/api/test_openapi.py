@@ -2,13 +2,16 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from drf_spectacular.validation import validate_schema
 
+from chatd.api.documenting import operation_of
 from chatd.api.openapi import PATH_PARAMETERS, document
 from chatd.api.urls import urlpatterns
+from chatd.api.views import ResourceViewSet
 from tests.api.client import JSON_TYPE, Api
 from tests.api.documented import check_answer
 
@@ -27,6 +30,16 @@ def test_the_committed_document_is_the_generated_one():
 
 def test_the_document_is_valid_openapi():
     validate_schema(document())
+
+
+def test_the_document_has_the_version_of_the_product():
+    project = tomllib.loads((COMMITTED.parents[1] / "pyproject.toml").read_text())["project"]
+    assert document()["info"]["version"] == project["version"]
+
+
+def test_a_route_that_promises_nothing_stops_the_document():
+    with pytest.raises(LookupError, match="has no Operation"):
+        operation_of(ResourceViewSet.actor)
 
 
 def test_every_route_and_method_is_documented_and_nothing_else():

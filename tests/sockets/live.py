@@ -16,6 +16,7 @@ from chatd.live.messages import Episode
 from chatd.live.writer import PartWriter
 from chatd.sockets.server import ChatdServer, server_config
 from tests.api.client import API, HEADER
+from tests.api.documented import check_frame
 from tests.support.threads import close_database_threads
 
 MAX_FRAME = 4 * 2**20
@@ -125,6 +126,7 @@ class Follower(_Client):
         events = json.loads(self.frame())
         assert isinstance(events, list)
         assert 1 <= len(events) <= 256
+        check_frame("streamChat", events)
         self.frames.append(events)
         return events
 
@@ -153,6 +155,7 @@ class Watcher(_Client):
     def next(self) -> dict[str, Any]:
         event = json.loads(self.frame())
         assert isinstance(event, dict)
+        check_frame("watchChats", event)
         return event
 
     def take(self, count: int) -> list[dict[str, Any]]:
