@@ -8,7 +8,7 @@ RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup run test test-states openapi lint type check lock clean
+.PHONY: help setup run test test-states test-openapi openapi lint type check lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -23,6 +23,9 @@ test: $(DEV) ## Run the tests on SQLite and on PostgreSQL
 
 test-states: $(DEV) ## Drive the state machine with 20,000 random steps per database
 	CHATD_TEST_STEPS=20000 $(BIN)/python tests/run.py tests/chats -n 2 --timeout 1800
+
+test-openapi: $(DEV) ## Send the API thousands of new random requests made from its document, per database
+	CHATD_TEST_EXAMPLES=400 $(BIN)/python tests/run.py tests/api/test_openapi_random.py -n 2 --timeout 1800
 
 openapi: $(DEV) ## Write docs/openapi.json anew from the code
 	$(BIN)/python manage.py spectacular --format openapi-json --file docs/openapi.json --validate --fail-on-warn

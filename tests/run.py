@@ -89,7 +89,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-_KEPT = ("CHATD_RECORDINGS", "CHATD_TEST_STRICT", "CHATD_TEST_STEPS")
+_KEPT = ("CHATD_RECORDINGS", "CHATD_TEST_STRICT", "CHATD_TEST_STEPS", "CHATD_TEST_EXAMPLES")
 
 
 if __name__ == "__main__":
