@@ -253,4 +253,4 @@ def _with_required(component: dict[str, Any]) -> dict[str, Any]:
 @cache
 def document() -> dict[str, Any]:
     """Return the OpenAPI document of the API, made once per process."""
-    return DocumentGenerator(urlconf="config.urls").get_schema(public=True)
+    return DocumentGenerator().get_schema(public=True)

@@ -144,7 +144,7 @@ def test_an_event_leads_where_the_table_says_or_changes_nothing(
             assert outcome.archived is archived
         case "?":
             assert isinstance(outcome, ChatdError)
-            assert outcome.code is ErrorCode.INTERNAL
+            assert outcome.code is ErrorCode.NOT_FOUND
         case ".":
             assert outcome is False
 
