@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chatd.api.documenting import Operation
+from chatd.api.limits import count_stranger
 from chatd.api.views import ResourceViewSet
 
 
@@ -18,6 +19,9 @@ class DocumentViewSet(ResourceViewSet):
 
     authentication_classes = ()
     permission_classes = ()
+
+    def check_throttles(self, request: Request) -> None:
+        self.headers |= count_stranger(request.META.get("REMOTE_ADDR", ""))
 
     @Operation("getOpenApi", "Get this document", answer=dict[str, Any], public=True)
     def retrieve(self, request: Request) -> Response:

@@ -27,13 +27,18 @@ def count_request(user: User, method: str, path: str, *, limit: int, bypass: str
     return _admit(count(limit, "request", str(user.pk), method, path.rstrip("/")))
 
 
+def count_stranger(address: str) -> dict[str, str]:
+    """Count a request of nobody in particular, by address. Raises ChatdError 429."""
+    return _admit(count(env.api_rate_limit, "stranger", network_of(address)))
+
+
 @contextmanager
 def strangers_counted(address: str) -> Iterator[None]:
     """Count who is refused inside by address; raises the 429 in place of the refusal."""
     try:
         yield
     except ChatdError as refusal:
-        refusal.headers |= _admit(count(env.api_rate_limit, "stranger", network_of(address)))
+        refusal.headers |= count_stranger(address)
         raise
 
 

@@ -222,7 +222,7 @@ def promote_queued(
         queued = ChatQueuedMessage.objects.filter(pk=queued_id, chat_id=chat_id).first()
         if queued is None:
             raise not_found(
-                "Queued message not found.",
+                "Failed to promote queued message.",
                 detail="It has been promoted or deleted, or it is not of this chat.",
             )
         stop(t, partial, INTERRUPTED_BY_PROMOTION)

@@ -485,7 +485,7 @@ def test_an_unknown_queued_id_is_deleted_but_not_promoted(alice, chats, raw):
     base = f"/chats/{chats.running().pk}/queue/{raw}"
     assert alice.delete(base).status == 204
     answer = refused(alice, "POST", f"{base}/promote", None, 404)
-    assert answer.message == "Queued message not found."
+    assert answer.message == "Failed to promote queued message."
 
 
 @pytest.mark.parametrize("make", [Chats.running, Chats.pending, Chats.requiring_action])
@@ -500,7 +500,7 @@ def test_a_promoted_message_is_the_next_one(alice, chats, make):
     assert body["messages"][0]["content"] == [{"type": "text", "text": "second"}]
     assert [entry["content"][0]["text"] for entry in body["queued_messages"]] == ["first"]
     assert fresh(chat).status == Status.PENDING
-    assert refused(alice, "POST", path, None, 404).message == "Queued message not found."
+    assert refused(alice, "POST", path, None, 404).message == "Failed to promote queued message."
 
 
 def test_promotion_closes_the_open_calls_of_the_client(alice, chats):

@@ -30,6 +30,9 @@ from schemathesis.specs.openapi.checks import (
 from chatd.accounts.policy import READ_PERMISSIONS
 from chatd.api.openapi import document
 from chatd.chats.models import ChatFile, ChatFileLink, ChatMessage, Role
+from chatd.chattest.openai import OpenAIServer, non_streaming_response
+from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.models import AIProvider, ModelConfig, ProviderType
 from tests.api.client import HEADER, JSON_TYPE, Chats, queue
 from tests.api.documented import check_answer
 from tests.conftest import Cast
@@ -99,6 +102,19 @@ def _is_sound(name: str, value: Any) -> bool:
         return bool(UUID(value))
     except (ValueError, TypeError, AttributeError):
         return False
+
+
+@pytest.fixture(scope="module")
+def titler() -> Iterator[OpenAIServer]:
+    """A model that can be asked for titles."""
+    with OpenAIServer(lambda request: non_streaming_response("A title")) as server:
+        yield server
+
+
+@pytest.fixture
+def model(titler: OpenAIServer, db: None) -> ModelConfig:
+    provider = AIProvider(type=ProviderType.OPENAI_COMPAT, name="fake", base_url=titler.base_url)
+    return save_model_config(ModelConfig(ai_provider=save_provider(provider), model="fake-model"))
 
 
 @pytest.fixture

@@ -325,7 +325,7 @@ def test_row_of_promote(alice: Api, reader: Api, boss: Api, cast: Cast, chats: C
     climb.expect(403, "Only the chat owner may promote queued messages.", who=boss)
     climb.expect(400, "Cannot promote queued messages in an archived chat.", who=alice)
     climb.expect(400, "Invalid queued message ID.", chat=str(chat.pk))
-    climb.expect(500, "Failed to promote queued message.", id=1)
+    climb.expect(404, "Failed to promote queued message.", id=1)
     body = climb.expect(202, id=queue(chat).pk)
     assert body == {"message": "Queued message promotion accepted."}
 
