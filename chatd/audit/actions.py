@@ -81,11 +81,17 @@ def audited(
 
     `read` returns the fields that count, and is called before and after the change.
     """
+    with refusals_recorded(author, resource), transaction.atomic():
+        before = read()
+        yield
+        record(author, Action.WRITE, resource, before=before, after=read())
+
+
+@contextmanager
+def refusals_recorded(author: Author, resource: Resource) -> Iterator[None]:
+    """Record a change that is refused inside, after what was undone."""
     try:
-        with transaction.atomic():
-            before = read()
-            yield
-            record(author, Action.WRITE, resource, before=before, after=read())
+        yield
     except ChatdError as error:
         record(author, Action.WRITE, resource, refused=error.message)
         raise

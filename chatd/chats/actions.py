@@ -13,7 +13,10 @@ from django.db import transaction
 from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
 from chatd.accounts.policy import ChatRight, membership, organization_chat_rights
+from chatd.audit.actions import record
+from chatd.audit.models import Action
 from chatd.chats import states
+from chatd.chats.audit import audited_fields, resource_of
 from chatd.chats.content import (
     MAX_MESSAGE_BYTES,
     MAX_SYSTEM_PROMPT_BYTES,
@@ -121,6 +124,7 @@ def create_chat(actor: Actor, request: NewChat) -> Stored:
             mcp_server_ids=mcp_server_ids,
             dynamic_tools=dynamic_tools,
         )
+        record(actor.author, Action.CREATE, resource_of(chat), after=audited_fields(chat))
         return Stored(chat, warnings=link_files(chat, content))
 
 

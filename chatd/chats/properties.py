@@ -12,7 +12,10 @@ from django.db.models import Q, QuerySet
 
 from chatd.accounts.actor import Actor
 from chatd.accounts.policy import ChatRight
+from chatd.audit.actions import record, refusals_recorded
+from chatd.audit.models import Action
 from chatd.chats import states
+from chatd.chats.audit import audited_fields, resource_of
 from chatd.chats.content import NIL_UUID, check_labels, check_plan_mode
 from chatd.chats.models import Chat
 from chatd.chats.moves import EpisodeMovedError, against_running_turns
@@ -39,18 +42,21 @@ class ChatChanges:
 
 def update_chat(actor: Actor, chat_id: UUID, request: Callable[[], ChatChanges]) -> None:
     """Apply the changes of a request, or none of them. Raises ChatdError 400, 404, 409."""
-    get_chat_for(actor.user, chat_id, ChatRight.UPDATE)
-    wanted = request()
-    if wanted.plan_mode is not None:
-        check_plan_mode(wanted.plan_mode)
-    try:
-        against_running_turns(
-            lambda: read_partials(_to_be_stopped(chat_id, wanted)),
-            lambda partials: _apply(chat_id, wanted, partials),
-            at_last=lambda: {chat.pk: Partial(None) for chat in _to_be_stopped(chat_id, wanted)},
-        )
-    except EpisodeMovedError:
-        raise conflict("The chat changed while it was being archived. Try again.") from None
+    chat = get_chat_for(actor.user, chat_id, ChatRight.UPDATE)
+    with refusals_recorded(actor.author, resource_of(chat)):
+        wanted = request()
+        if wanted.plan_mode is not None:
+            check_plan_mode(wanted.plan_mode)
+        try:
+            against_running_turns(
+                lambda: read_partials(_to_be_stopped(chat_id, wanted)),
+                lambda partials: _apply(actor, chat_id, wanted, partials),
+                at_last=lambda: {
+                    chat.pk: Partial(None) for chat in _to_be_stopped(chat_id, wanted)
+                },
+            )
+        except EpisodeMovedError:
+            raise conflict("The chat changed while it was being archived. Try again.") from None
 
 
 def _to_be_stopped(chat_id: UUID, wanted: ChatChanges) -> QuerySet[Chat]:
@@ -61,10 +67,13 @@ def _to_be_stopped(chat_id: UUID, wanted: ChatChanges) -> QuerySet[Chat]:
 
 
 @transaction.atomic
-def _apply(chat_id: UUID, wanted: ChatChanges, partials: Mapping[UUID, Partial]) -> None:
+def _apply(
+    actor: Actor, chat_id: UUID, wanted: ChatChanges, partials: Mapping[UUID, Partial]
+) -> None:
     if wanted.archived is not None or wanted.pin_order is not None:
         lock_pins_of(chat_id)
     before = lock_chat(chat_id)
+    shown = audited_fields(before)
     if wanted.title is not None:
         rename(before, wanted.title)
     if wanted.labels is not None:
@@ -78,6 +87,8 @@ def _apply(chat_id: UUID, wanted: ChatChanges, partials: Mapping[UUID, Partial])
         _bind_workspace(chat_id, wanted.workspace_id)
     if wanted.plan_mode is not None:
         Chat.objects.filter(pk=chat_id).update(plan_mode=wanted.plan_mode or None)
+    after = audited_fields(Chat.objects.get(pk=chat_id))
+    record(actor.author, Action.WRITE, resource_of(before), before=shown, after=after)
 
 
 def _set_archived(chat_id: UUID, partials: Mapping[UUID, Partial], *, archived: bool) -> None:

@@ -11,6 +11,9 @@ from chatd.accounts.actor import Actor
 from chatd.accounts.models import Group, User
 from chatd.accounts.policy import READ_PERMISSIONS, ChatRight, acl_role
 from chatd.accounts.selectors import live_groups, live_users, member_counts
+from chatd.audit.actions import record, refusals_recorded
+from chatd.audit.models import Action
+from chatd.chats.audit import audited_fields, resource_of
 from chatd.chats.models import Chat
 from chatd.chats.selectors import chat_rights, get_chat_for
 from chatd.chats.transition import lock_chat
@@ -55,22 +58,31 @@ def get_acl(actor: Actor, chat_id: UUID) -> Acl:
 def update_acl(actor: Actor, chat_id: UUID, request: Callable[[], AclChanges]) -> None:
     """Merge changes into the ACL of a root chat. Raises ChatdError 400, 403, 404."""
     chat = get_chat_for(actor.user, chat_id)
-    _check_shareable(chat)
-    if ChatRight.SHARE not in chat_rights(actor.user, chat):
-        raise forbidden(detail="You may not share this chat.")
-    wanted = request()
-    if actor.user.pk in {canonical_uuid(raw) for raw in wanted.user_roles}:
-        raise bad_request("Cannot change your own chat sharing role.")
-    wrong: list[Validation] = []
-    groups = _checked(wanted.group_roles, "group", lambda ids: set(live_groups(ids)), wrong)
-    users = _checked(wanted.user_roles, "user", lambda ids: set(live_users(ids)), wrong)
-    if wrong:
-        raise bad_request("Invalid request to update chat ACL.", validations=wrong)
-    with transaction.atomic():
-        locked = lock_chat(chat_id)
-        Chat.objects.filter(pk=chat_id).update(
-            user_acl=_merged(locked.user_acl, users), group_acl=_merged(locked.group_acl, groups)
-        )
+    with refusals_recorded(actor.author, resource_of(chat)):
+        _check_shareable(chat)
+        if ChatRight.SHARE not in chat_rights(actor.user, chat):
+            raise forbidden(detail="You may not share this chat.")
+        wanted = request()
+        if actor.user.pk in {canonical_uuid(raw) for raw in wanted.user_roles}:
+            raise bad_request("Cannot change your own chat sharing role.")
+        wrong: list[Validation] = []
+        groups = _checked(wanted.group_roles, "group", lambda ids: set(live_groups(ids)), wrong)
+        users = _checked(wanted.user_roles, "user", lambda ids: set(live_users(ids)), wrong)
+        if wrong:
+            raise bad_request("Invalid request to update chat ACL.", validations=wrong)
+        _merge(actor, chat_id, users, groups)
+
+
+@transaction.atomic
+def _merge(
+    actor: Actor, chat_id: UUID, users: Mapping[UUID, str], groups: Mapping[UUID, str]
+) -> None:
+    chat = lock_chat(chat_id)
+    before = audited_fields(chat)
+    chat.user_acl = _merged(chat.user_acl, users)
+    chat.group_acl = _merged(chat.group_acl, groups)
+    chat.save(update_fields=["user_acl", "group_acl"])
+    record(actor.author, Action.WRITE, resource_of(chat), before=before, after=audited_fields(chat))
 
 
 def _check_shareable(chat: Chat) -> None:
