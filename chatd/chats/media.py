@@ -1,15 +1,17 @@
 """What an uploaded file is, by its content; which types are taken; clean file names.
 
-The declared type and the extension refine a guess, they never make one: an SVG, a script or an
-executable is refused whatever it calls itself.
+The declared type and the extension refine a guess, they never make one: an SVG or an executable is
+refused whatever it calls itself.
 """
 
 import codecs
+import csv
 import json
 import re
 import unicodedata
 from email.message import Message
 from email.utils import collapse_rfc2231_value
+from io import StringIO
 from typing import Any
 
 from chatd.core.errors import ChatdError, ErrorCode, bad_request
@@ -101,6 +103,8 @@ def clean_name(raw: str) -> str:
 def checked_type(declared: str, name: str, body: bytes) -> str:
     """Return the type a file is stored with. Raises ChatdError 400."""
     detected = detect_type(name, body)
+    if detected == "text/plain" and declared == "text/csv" and _is_table(body):
+        detected = declared
     if detected not in ALLOWED_TYPES:
         raise _unsupported()
     refined = declared == "text/plain" and detected in _PLAIN_REFINEMENTS
@@ -160,9 +164,22 @@ def _refined(name: str, text: str) -> str:
         return "text/markdown"
     if extension == "csv":
         return "text/csv"
-    if extension == "json" and _is_json(text):
+    # By content only what can be nothing else: many a note is one number, or a text in quotes.
+    if (extension == "json" or text.lstrip()[:1] in ("{", "[")) and _is_json(text):
         return "application/json"
     return "text/plain"
+
+
+def _is_table(body: bytes) -> bool:
+    """True for lines of values with commas between them, as many in each of at least two lines."""
+    try:
+        rows = list(
+            csv.reader(StringIO(text_of_file(body[:_SNIFF_BYTES]), newline=""), strict=True)
+        )
+    except csv.Error:
+        return False
+    whole = rows if len(body) <= _SNIFF_BYTES else rows[:-1]
+    return len(whole) > 1 and len({len(row) for row in whole}) == 1 and len(whole[0]) > 1
 
 
 def _is_json(text: str) -> bool:

@@ -214,8 +214,14 @@ REFINED = [
     ("x.json", b"[Infinity]", "text/plain"),
     ("x.json", b"[" * 100_000, "text/plain"),
     ("x.json", b"9" * 10_000, "text/plain"),
-    ("x.json ", b"{}", "text/plain"),
-    ("json", b"{}", "text/plain"),
+    ("x.json ", b"{}", "application/json"),
+    ("json", b"{}", "application/json"),
+    ("data", b' \n[{"a": 1}]\n', "application/json"),
+    ("x.txt", b'{"a": 1}', "application/json"),
+    ("x.txt", b"{a: 1}", "text/plain"),
+    ("x.txt", b'"a text in quotes"', "text/plain"),
+    ("x.txt", b"42", "text/plain"),
+    ("x.md", b"[1]", "text/markdown"),
     ("x.jsonl", b"{}\n{}", "text/plain"),
     ("md", b"# Title", "text/plain"),
     ("x.md.txt", b"# Title", "text/plain"),
@@ -223,10 +229,24 @@ REFINED = [
 
 
 @pytest.mark.parametrize(("name", "body", "media_type"), REFINED)
-def test_text_is_refined_by_the_extension(name, body, media_type):
+def test_text_is_refined_by_content_and_extension(name, body, media_type):
     assert detect_type(name, body) == media_type
     for declared in (OCTETS, "text/plain", media_type):
         assert checked_type(declared, name, body) == media_type
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"a,b\nc,d",
+        b'a,"b, or c"\r\nc,"d\ne"\r\n',
+        "größe,preis\n1,2\n".encode(),
+        b"a,b,c\n" * 5000,
+    ],
+)
+def test_a_table_without_its_extension_is_one_when_it_says_so(body):
+    assert checked_type("text/csv", "export", body) == "text/csv"
+    assert checked_type("text/plain", "export", body) == "text/plain"
 
 
 @pytest.mark.parametrize(
@@ -235,6 +255,11 @@ def test_text_is_refined_by_the_extension(name, body, media_type):
         ("application/json", "x.json", b"{", "text/plain"),
         ("text/markdown", "x.txt", b"# a", "text/plain"),
         ("text/csv", "x.md", b"a,b", "text/markdown"),
+        ("text/csv", "x", b"a,b", "text/plain"),
+        ("text/csv", "x", b"a,b\nc", "text/plain"),
+        ("text/csv", "x", b"one\ntwo\n", "text/plain"),
+        ("text/csv", "x", b'a,"b\nc,d', "text/plain"),
+        ("text/csv", "x.json", b'{"a": 1}', "application/json"),
         ("text/markdown", "x.json", b"{}", "application/json"),
         ("image/png", "x.png", b"hello", "text/plain"),
         ("image/png", "x.png", b"GIF89a", "image/gif"),
