@@ -119,13 +119,31 @@ def _started_postgres(binaries: Path, folder: Path) -> Iterator[str]:
     command += ["-h", "127.0.0.1"] + [part for option in options for part in ("-c", option)]
     log = (folder / "log").open("wb")
     process = subprocess.Popen(command, stdout=log, stderr=log, user=account)
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
     try:
         wait_for_port(port, process, _START_SECONDS)
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        _wait_until_ready(url, process)
+        yield url
     finally:
         process.terminate()
         process.wait(20)
         log.close()
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+    """Return when the server takes connections: it listens before, and refuses them."""
+    import psycopg
+
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _unprivileged_user() -> str:
