@@ -15,6 +15,7 @@ from chatd.chats.models import Chat, ChatFile, Role
 from tests.api.client import NIL, NOT_FOUND, SIGNED_OUT, Api, Chats, api_of, fresh, queue
 from tests.api.test_chats_create import UNKNOWN
 from tests.conftest import Cast
+from tests.support.debug import debug_run
 
 MISSING = NOT_FOUND["message"]
 BAD_JSON = "Request body must be valid JSON."
@@ -218,6 +219,69 @@ def test_row_of_diffs(path: str, alice: Api, reader: Api, cast: Cast, chats: Cha
     climb = Climb("GET", f"/chats/{{chat}}/{path}")
     climb_to_read(climb, chat, cast, reader)
     assert climb.expect(200) == climb.expect(200, who=alice)
+
+
+@pytest.mark.parametrize(
+    ("act", "owner_only", "body"),
+    [
+        ("regenerate", "regenerate the title", None),
+        ("propose", "propose a title", {"title": ""}),
+    ],
+)
+def test_row_of_titles(
+    act: str,
+    owner_only: str,
+    body: Any,
+    alice: Api,
+    reader: Api,
+    boss: Api,
+    cast: Cast,
+    chats: Chats,
+) -> None:
+    """2.1 POST /chats/{chat}/title/regenerate, …/propose; 3.9 (the model is asked in its tests)."""
+    busy, chat = chats.pending(), chats.unwritten()
+    climb = Climb("POST", f"/chats/{{chat}}/title/{act}")
+    climb_to_write(climb, busy, cast, reader)
+    climb.expect(403, f"Only the chat owner may {owner_only}.", who=boss)
+    locked = climb.expect(409, "Title regeneration already in progress for this chat.", who=alice)
+    assert "resets_at" not in locked
+    made = climb.expect(200, chat=str(chat.pk))
+    assert made == body if body else made["title"] == chat.title
+
+
+def test_row_of_debug_runs(alice: Api, reader: Api, cast: Cast, chats: Chats) -> None:
+    """2.1 GET /chats/{chat}/debug/runs; 3.12."""
+    chat = chats.waiting()
+    climb = Climb("GET", "/chats/{chat}/debug/runs")
+    climb_to_read(climb, chat, cast, reader)
+    assert climb.expect(200) == []
+    assert climb.expect(200, who=alice) == []
+
+
+def test_row_of_a_debug_run(alice: Api, reader: Api, cast: Cast, chats: Chats) -> None:
+    """2.1 GET /chats/{chat}/debug/runs/{run}; 3.12."""
+    chat, other = chats.waiting(), chats.waiting()
+    climb = Climb("GET", "/chats/{chat}/debug/runs/{run}", run="x")
+    climb_to_read(climb, chat, cast, reader)
+    climb.expect(400, "Invalid debug run ID.")
+    climb.expect(404, MISSING, run=UNKNOWN)
+    climb.expect(404, MISSING, run=str(debug_run(other).pk))
+    run = debug_run(chat)
+    assert climb.expect(200, run=str(run.pk))["id"] == str(run.pk)
+
+
+def test_row_of_models(alice: Api, chats: Chats) -> None:
+    """2.1 GET /chats/models; 11.6."""
+    climb = Climb("GET", "/chats/models")
+    climb.expect(401, SIGNED_OUT)
+    assert list(climb.expect(200, who=alice)) == ["providers"]
+
+
+def test_row_of_watch(alice: Api) -> None:
+    """2.1 GET /chats/watch; 8.1, without an upgrade (sockets are tested as sockets)."""
+    climb = Climb("GET", "/chats/watch")
+    climb.expect(401, SIGNED_OUT)
+    climb.expect(426, "This route is a WebSocket.", who=alice)
 
 
 # 2.2 Messages, queue, tools, streams
