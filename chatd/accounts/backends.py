@@ -4,10 +4,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.backends import BaseBackend
-from django.db.models import Q
 from django.http import HttpRequest
 
 from chatd.accounts.models import LoginType, User
+from chatd.accounts.selectors import find_live_user
 from chatd.core.errors import ChatdError, ErrorCode
 from chatd.live.rates import count, network_of, uncount
 from config.env import env
@@ -38,11 +38,7 @@ class UsernameOrEmailBackend(BaseBackend):
         return user
 
     def _check(self, username: str, password: str) -> User | None:
-        user = (
-            User.objects.live()
-            .filter(Q(username__iexact=username) | (Q(email__iexact=username) & ~Q(email="")))
-            .first()
-        )
+        user = find_live_user(username)
         if user is None:
             User().set_password(password)
             return None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from chatd.accounts.models import Group, GroupMember, Organization, OrganizationMember, User
 
@@ -34,6 +34,20 @@ def group_ids_of(user: User) -> set[UUID]:
         user=user, group__organization__in=organizations
     ).values_list("group_id", flat=True)
     return set(organizations) | set(explicit)
+
+
+def find_live_user(name: str) -> User | None:
+    """Return the user with this user name or e-mail address, whatever the letter case."""
+    by_email = Q(email__iexact=name) & ~Q(email="")
+    return User.objects.live().filter(Q(username__iexact=name) | by_email).first()
+
+
+def list_groups_of(organization_id: UUID) -> list[Group]:
+    """Return the groups of a live organisation, Everyone first, the others by name."""
+    groups = Group.objects.select_related("organization").filter(
+        organization_id=organization_id, organization__deleted=False
+    )
+    return sorted(groups, key=lambda group: (not group.is_everyone, str(group).lower()))
 
 
 def live_users(ids: Iterable[UUID]) -> dict[UUID, User]:

@@ -42,14 +42,16 @@ def _words(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield each word with the positions at which it begins and ends."""
     for match in _WORD.finditer(text):
         folded = _fold(match[0])
-        for piece in _WORD.findall(folded) if not folded.isalnum() else (folded,):
+        is_whole = folded.isascii() and folded.isalnum()
+        for piece in (folded,) if is_whole else _WORD.findall(folded):
             yield piece[:MAX_WORD], match.start(), match.end()
 
 
 def _fold(word: str) -> str:
     if word.isascii():
         return word.lower()
-    bare = unicodedata.normalize("NFKD", word.casefold())
+    # What stands for a capital letter is one only once it is taken apart.
+    bare = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", word).casefold())
     return "".join(letter for letter in bare if not unicodedata.combining(letter))
 
 

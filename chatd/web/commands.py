@@ -20,8 +20,9 @@ from chatd.chats.actions import (
     promote_queued,
     send_message,
 )
+from chatd.chats.properties import ChatChanges, update_chat
 from chatd.chats.selectors import get_own_chat_for, list_queue
-from chatd.core.errors import ChatdError, ErrorCode, conflict
+from chatd.core.errors import ChatdError, ErrorCode, bad_request, conflict
 from chatd.web.forms import posted_message, posted_text
 from chatd.web.selectors import get_chat_page
 from chatd.web.views import acting, render_chat
@@ -70,6 +71,23 @@ def send(request: HttpRequest, chat_id: UUID) -> None:
 def interrupt(request: HttpRequest, chat_id: UUID) -> None:
     """Stop the answer that is being written; what there is of it stays."""
     interrupt_chat(acting(request), chat_id)
+
+
+@_command
+def change(request: HttpRequest, chat_id: UUID) -> None:
+    """Pin the chat or archive it, or undo that."""
+    wanted = _CHANGES.get(request.POST.get("change", ""))
+    if wanted is None:
+        raise bad_request("This cannot be done with a chat.")
+    update_chat(acting(request), chat_id, lambda: wanted)
+
+
+_CHANGES = {
+    "pin": ChatChanges(pin_order=1),
+    "unpin": ChatChanges(pin_order=0),
+    "archive": ChatChanges(archived=True),
+    "unarchive": ChatChanges(archived=False),
+}
 
 
 @_command

@@ -67,6 +67,7 @@ class MessageView:
     author: str
     blocks: Sequence[Block]
     created_at: datetime
+    can_edit: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +76,13 @@ class QueuedView:
     text: str
 
 
-def message_view(message: ChatMessage, *, owner_name: str = "") -> MessageView:
-    """Return a stored message as it is shown; `owner_name` replaces "You" for other readers."""
+def message_view(
+    message: ChatMessage, *, owner_name: str = "", can_edit: bool = False
+) -> MessageView:
+    """Return a stored message as it is shown; `owner_name` replaces "You" for other readers.
+
+    `can_edit`: the reader may write their messages anew.
+    """
     is_user = message.role == Role.USER
     author = owner_name if is_user and owner_name else ROLE_LABELS.get(message.role, message.role)
     parts = public_parts(message.content)
@@ -87,6 +93,7 @@ def message_view(message: ChatMessage, *, owner_name: str = "") -> MessageView:
         author=author,
         blocks=[block for block in blocks if block is not None],
         created_at=message.created_at,
+        can_edit=can_edit and is_user,
     )
 
 

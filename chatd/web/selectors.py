@@ -1,7 +1,7 @@
 """What the pages read, gathered for one template each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -38,6 +38,7 @@ from chatd.web.presentation import (
     queued_view,
     shown_text,
 )
+from config.env import env
 
 MESSAGES_PER_PAGE = 50
 CHATS_PER_PAGE = 25
@@ -66,6 +67,12 @@ class ChatListPage:
     is_first: bool
     choice: ModelChoice
     search: str = ""
+    is_archived: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """The page that the watch socket keeps current: the newest active chats."""
+        return self.is_first and not self.search and not self.is_archived
 
     @property
     def phrases(self) -> list[list[str]]:
@@ -91,8 +98,13 @@ class ChatPage:
     can_stop: bool
     can_rename: bool
     can_suggest: bool
+    can_share: bool
     error: shapes.ChatError | None
     retry: dict[str, Any] | None
+
+    @property
+    def is_shared(self) -> bool:
+        return bool(self.chat.user_acl or self.chat.group_acl) and not env.sharing_disabled
 
     @property
     def is_busy(self) -> bool:
@@ -100,10 +112,10 @@ class ChatPage:
 
 
 def get_chat_list_page(
-    user: User, *, search: str = "", after_id: UUID | None = None
+    user: User, *, search: str = "", archived: bool = False, after_id: UUID | None = None
 ) -> ChatListPage:
     """Return a page of the user's own chats, or of those found. Raises ChatdError 400."""
-    wanted = parse_search(search)
+    wanted = replace(parse_search(search), archived=archived)
     read = search_chats_for if wanted.text else list_chats_for
     found = read(user, wanted=wanted, limit=CHATS_PER_PAGE + 1, after_id=after_id)
     chats = found[:CHATS_PER_PAGE]
@@ -113,6 +125,7 @@ def get_chat_list_page(
         is_first=after_id is None,
         choice=get_model_choice(),
         search=wanted.text,
+        is_archived=archived,
     )
 
 
@@ -147,11 +160,14 @@ def get_chat_page(user: User, chat_id: UUID, *, before_id: int = 0) -> ChatPage:
     rights = chat_rights(user, chat)
     is_own = chat.owner_id == user.pk
     may_change = ChatRight.UPDATE in rights
+    can_send = is_own and may_change and not chat.archived
     owner_name = "" if is_own else chat.owner.get_full_name()
     newest = not before_id
     return ChatPage(
         chat=chat,
-        messages=[message_view(message, owner_name=owner_name) for message in messages],
+        messages=[
+            message_view(message, owner_name=owner_name, can_edit=can_send) for message in messages
+        ],
         live=_live(chat) if newest else [],
         queue=[queued_view(queued) for queued in list_queue(chat_id)],
         earlier_before=messages[0].pk if page.has_more else None,
@@ -161,10 +177,11 @@ def get_chat_page(user: User, chat_id: UUID, *, before_id: int = 0) -> ChatPage:
         last_user_text=_last_user_text(messages),
         choice=get_model_choice(chat.last_model_config_id),
         is_own=is_own,
-        can_send=is_own and may_change and not chat.archived,
+        can_send=can_send,
         can_stop=may_change,
         can_rename=may_change,
         can_suggest=is_own and may_change,
+        can_share=can_share(chat, rights),
         error=error_body(chat.last_error),
         retry=_open_retry(chat),
     )
@@ -181,13 +198,26 @@ def get_page_of_message(user: User, chat_id: UUID, message_id: int) -> int:
 def get_message_view(user: User, chat_id: UUID, message_id: int) -> MessageView:
     """Return one visible message of a chat that the user may read. Raises the 404."""
     chat = get_chat_for(user, chat_id)
+    message = get_visible_message(chat, message_id)
+    if chat.owner_id != user.pk:
+        return message_view(message, owner_name=chat.owner.get_full_name())
+    can_edit = ChatRight.UPDATE in chat_rights(user, chat) and not chat.archived
+    return message_view(message, can_edit=can_edit)
+
+
+def get_visible_message(chat: Chat, message_id: int) -> ChatMessage:
+    """Return a message of the chat that people see. Raises the 404."""
     if message_id > _MAX_ID:
         raise not_found()
-    message = visible_messages(chat_id).filter(pk=message_id).first()
+    message = visible_messages(chat.pk).filter(pk=message_id).first()
     if message is None:
         raise not_found()
-    is_own = chat.owner_id == user.pk
-    return message_view(message, owner_name="" if is_own else chat.owner.get_full_name())
+    return message
+
+
+def can_share(chat: Chat, rights: frozenset[ChatRight]) -> bool:
+    """True for who may say who else reads this chat."""
+    return ChatRight.SHARE in rights and chat.root_id == chat.pk
 
 
 def _consistent(user: User, chat_id: UUID, before_id: int) -> tuple[Chat, MessagePage]:

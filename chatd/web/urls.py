@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from chatd.web import commands, titles, views
+from chatd.web import commands, edits, sharing, titles, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -12,6 +12,9 @@ urlpatterns = [
     path("chats", views.chats, name="chats"),
     path("chats/<uuid:chat_id>", views.chat, name="chat"),
     path("chats/<uuid:chat_id>/messages/<int:message_id>", views.message, name="message"),
+    path("chats/<uuid:chat_id>/messages/<int:message_id>/edit", edits.edit, name="edit"),
+    path("chats/<uuid:chat_id>/share", sharing.share, name="share"),
+    path("chats/<uuid:chat_id>/change", commands.change, name="change"),
     path("chats/<uuid:chat_id>/send", commands.send, name="send"),
     path("chats/<uuid:chat_id>/interrupt", commands.interrupt, name="interrupt"),
     path("chats/<uuid:chat_id>/title", titles.rename, name="rename"),

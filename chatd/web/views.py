@@ -46,7 +46,10 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def chats(request: HttpRequest) -> HttpResponse:
-    """List the user's chats, or those that `?q=` finds (GET), or start one (POST)."""
+    """List the user's chats (GET) or start one (POST).
+
+    `?q=` lists what a search finds, `?archived` those put away.
+    """
     if request.method != "POST":
         return _render_list(request, search=request.GET.get("q", "").strip())
     try:
@@ -79,7 +82,7 @@ def chat(request: HttpRequest, chat_id: UUID) -> HttpResponse:
 def message(request: HttpRequest, chat_id: UUID, message_id: int) -> HttpResponse:
     """Show one stored message as a fragment, for pages that are open already."""
     view = get_message_view(acting(request).user, chat_id, message_id)
-    return render(request, "web/_message.html", {"message": view})
+    return render(request, "web/_message.html", {"message": view, "chat": {"pk": chat_id}})
 
 
 def render_chat(
@@ -118,7 +121,9 @@ def _render_list(
 ) -> HttpResponse:
     user, after_id = acting(request).user, _after(request)
     try:
-        page = get_chat_list_page(user, search=search, after_id=after_id)
+        page = get_chat_list_page(
+            user, search=search, archived="archived" in request.GET, after_id=after_id
+        )
     except ChatdError as refused:
         page, error = get_chat_list_page(user), refused
     context = {
