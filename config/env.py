@@ -51,6 +51,7 @@ class Environment:
     demo_pace: float
     token_max_days: int
     sharing_disabled: bool
+    force_debug_logging: bool
     older_clients: bool
     api_rate_limit: int
     upload_rate_limit: int
@@ -155,6 +156,7 @@ def _read(read: _Reader) -> Environment:
         demo_pace=read.number("CHATD_DEMO_PACE", 1),
         older_clients=read.flag("CHATD_OLDER_CLIENTS", default=False),
         sharing_disabled=read.flag("CHATD_DISABLE_SHARING", default=False),
+        force_debug_logging=read.flag("CHATD_FORCE_DEBUG_LOGGING", default=False),
         token_max_days=read.integer("CHATD_TOKEN_MAX_DAYS", 365, least=1),
         api_rate_limit=read.integer("CHATD_API_RATE_LIMIT", 512),
         upload_rate_limit=read.integer("CHATD_UPLOAD_RATE_LIMIT", 240),

@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "chatd.core",
     "chatd.audit",
     "chatd.accounts",
+    "chatd.preferences",
     "chatd.providers",
     "chatd.chats",
     "chatd.live",

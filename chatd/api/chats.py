@@ -14,6 +14,7 @@ from chatd.api.parsing import (
     MAX_CREATE_BODY_BYTES,
     MAX_INT32,
     Content,
+    Int32,
     QueryReader,
     check_nesting,
     decode_body,
@@ -25,7 +26,6 @@ from chatd.chats.actions import NewChat, create_chat, interrupt_chat
 from chatd.chats.content import (
     MAX_DYNAMIC_TOOLS,
     MAX_SYSTEM_PROMPT_BYTES,
-    NIL_UUID,
     DynamicTool,
     Labels,
     PlanModeText,
@@ -54,12 +54,11 @@ from chatd.chats.wire import (
     queued_body,
 )
 from chatd.core.errors import bad_request
+from chatd.core.ids import NIL_UUID
 from chatd.core.shapes import Uuid, documented
 from config.env import env
 
 MAX_WORKSPACES = 25
-
-Int32 = Annotated[int, Meta(ge=-MAX_INT32 - 1, le=MAX_INT32)]
 
 
 class CreateChatRequest(Struct, kw_only=True):

@@ -20,7 +20,6 @@ from chatd.chats.audit import audited_fields, resource_of
 from chatd.chats.content import (
     MAX_MESSAGE_BYTES,
     MAX_SYSTEM_PROMPT_BYTES,
-    NIL_UUID,
     DynamicTool,
     InputPart,
     check_dynamic_tools,
@@ -44,7 +43,9 @@ from chatd.chats.selectors import (
 )
 from chatd.chats.transition import StateConflictError
 from chatd.core.errors import ChatdError, bad_request, conflict, forbidden
+from chatd.core.ids import NIL_UUID
 from chatd.providers.models import ModelConfig
+from chatd.providers.personal import root_model_of
 from chatd.providers.selectors import default_model_config, existing_model_config
 
 T = TypeVar("T")
@@ -101,13 +102,13 @@ def create_chat(actor: Actor, request: NewChat) -> Stored:
     content = _checked_content(user, request.content)
     if request.workspace_id not in (None, NIL_UUID):
         raise bad_request("Workspace not found or you do not have access to this resource")
-    default = _check_model_choice(request.model_config_id)
+    chosen = _check_model_choice(user, request.model_config_id)
     plan_mode = check_plan_mode(request.plan_mode)
     mcp_server_ids = _check_mcp_servers(request.mcp_server_ids)
     labels = check_labels(request.labels)
     dynamic_tools = check_dynamic_tools(request.dynamic_tools)
     client_type = _check_client_type(request.client_type)
-    model = default or existing_model_config(request.model_config_id)
+    model = chosen or existing_model_config(request.model_config_id)
     if model is None:
         raise bad_request("Invalid model config ID.")
     with transaction.atomic():
@@ -302,16 +303,16 @@ def _check_system_prompt(text: str) -> None:
         )
 
 
-def _check_model_choice(requested: UUID | None) -> ModelConfig | None:
-    """Return the default model when none was requested."""
+def _check_model_choice(user: User, requested: UUID | None) -> ModelConfig | None:
+    """Return the user's own choice or the default model when none was requested."""
     if requested == NIL_UUID:
         raise bad_request("Invalid model config ID.")
     if requested is not None:
         return None
-    default = default_model_config()
-    if default is None:
+    chosen = root_model_of(user) or default_model_config()
+    if chosen is None:
         raise bad_request("No default chat model config is configured.")
-    return default
+    return chosen
 
 
 def _check_mcp_servers(ids: Sequence[UUID]) -> list[str]:

@@ -12,9 +12,9 @@ from msgspec import Meta, Struct
 from chatd.chats.models import ChatFile, PlanMode
 from chatd.chats.parts import FilePart, FileReferencePart, TextPart, to_stored
 from chatd.core.errors import Validation, bad_request
+from chatd.core.ids import NIL_UUID
 from chatd.core.shapes import documented
 
-NIL_UUID = UUID(int=0)
 NO_FILES: Mapping[UUID, ChatFile] = MappingProxyType({})
 
 MAX_TITLE_WORDS = 6

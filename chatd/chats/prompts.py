@@ -1,12 +1,8 @@
-"""Texts that open a chat for the model: the built-in prompt, cleaning, the workspace note."""
+"""Texts that open a chat for the model: the deployment's prompt and the workspace note."""
 
-import re
-
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u180e\u200b\u200d-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb]"
-)
-_TRAILING = re.compile(r"[^\S\n]+$", re.MULTILINE)
-_MANY_NEWLINES = re.compile(r"\n{3,}")
+from chatd.core.prompts import sanitize_prompt
+from chatd.preferences.registry import INCLUDE_DEFAULT_PROMPT, SYSTEM_PROMPT
+from chatd.preferences.selectors import includes_default_prompt, site_values
 
 DEFAULT_SYSTEM_PROMPT = """\
 You are a careful assistant in a team's chat. Answer what was asked, in as few words as it takes, \
@@ -19,18 +15,14 @@ No workspace is attached to this chat. Do not create or start one unless you are
 unless the task cannot be done without it."""
 
 
-def sanitize_prompt(text: str) -> str:
-    """Return `text` with LF line ends, no invisible characters, no trailing space, trimmed.
-
-    Runs of three and more newlines become two. U+200C is kept, it shapes words in some scripts.
-    """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _INVISIBLE.sub("", text)
-    text = _TRAILING.sub("", text)
-    return _MANY_NEWLINES.sub("\n\n", text).strip()
-
-
 def opening_texts(system_prompt: str) -> list[str]:
     """Return the hidden system messages of a new chat, in order."""
-    texts = [DEFAULT_SYSTEM_PROMPT, sanitize_prompt(system_prompt), WORKSPACE_DETACHED]
+    texts = [deployment_prompt(), sanitize_prompt(system_prompt), WORKSPACE_DETACHED]
     return [text for text in texts if text]
+
+
+def deployment_prompt() -> str:
+    """Return the built-in prompt, if that is included, and the deployment's own; or nothing."""
+    values = site_values(SYSTEM_PROMPT, INCLUDE_DEFAULT_PROMPT)
+    built_in = DEFAULT_SYSTEM_PROMPT if includes_default_prompt(values) else ""
+    return "\n\n".join(text for text in (built_in, values[SYSTEM_PROMPT]) if text)

@@ -16,7 +16,7 @@ from chatd.audit.actions import record, refusals_recorded
 from chatd.audit.models import Action
 from chatd.chats import states
 from chatd.chats.audit import audited_fields, resource_of
-from chatd.chats.content import NIL_UUID, check_labels, check_plan_mode
+from chatd.chats.content import check_labels, check_plan_mode
 from chatd.chats.models import Chat
 from chatd.chats.moves import EpisodeMovedError, against_running_turns
 from chatd.chats.partial import Partial, read_partials
@@ -26,6 +26,7 @@ from chatd.chats.titles import rename
 from chatd.chats.transition import StateConflictError, lock_chat
 from chatd.core.clock import now
 from chatd.core.errors import bad_request, conflict
+from chatd.core.ids import NIL_UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,17 @@ class NulSafeJSONField(_JSONField):
         return _map_texts(loaded, unescape_nul)
 
 
+class NulSafeTextField(_TextField):
+    """Text that may hold U+0000, which PostgreSQL refuses."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        prepared = super().get_prep_value(value)
+        return escape_nul(prepared) if isinstance(prepared, str) else prepared
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return None if value is None else unescape_nul(value)
+
+
 class JSONTextField(_AnyTextField):
     """JSON kept as text: keys stay in order and numbers as they were; the database cannot query it.
 

@@ -2,6 +2,9 @@
 
 from uuid import UUID
 
+NIL_UUID = UUID(int=0)
+"""What Go clients send for an id that is not set."""
+
 
 def canonical_uuid(raw: str) -> UUID | None:
     """Return the id that `raw` is the canonical text of, in any letter case; None for others.

@@ -6,8 +6,7 @@ from django.db import transaction
 
 from chatd.core.clock import now
 from chatd.core.fields import seal
-from chatd.live.backend import live_backend
-from chatd.live.messages import ConfigNotice
+from chatd.live.config import announce_config
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
 
 
@@ -19,7 +18,7 @@ def save_provider(provider: AIProvider, *, new_key: str = "") -> AIProvider:
     if new_key:
         AIProviderKey.objects.filter(provider=provider).delete()
         AIProviderKey.objects.create(provider=provider, api_key=seal(new_key))
-    _announce("providers", provider.pk)
+    announce_config("providers", provider.pk)
     return provider
 
 
@@ -40,7 +39,7 @@ def save_model_config(config: ModelConfig) -> ModelConfig:
     config.save()
     _ensure_default(not_preferred=config.pk)
     config.refresh_from_db(fields=["is_default"])
-    _announce("model_config", config.pk)
+    announce_config("model_config", config.pk)
     return config
 
 
@@ -52,12 +51,7 @@ def delete_model_config(config: ModelConfig) -> None:
     config.is_default = False
     config.save(update_fields=["deleted", "deleted_at", "is_default"])
     _ensure_default(not_preferred=config.pk)
-    _announce("model_config", config.pk)
-
-
-def _announce(kind: str, entity_id: UUID) -> None:
-    """After the commit, tell every process that configuration of this kind has changed."""
-    transaction.on_commit(lambda: live_backend().publish([ConfigNotice(kind, entity_id)]))
+    announce_config("model_config", config.pk)
 
 
 def _ensure_default(*, not_preferred: UUID) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from chatd.llm.providers import PROVIDERS
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
@@ -55,6 +55,12 @@ def list_catalog() -> list[CatalogProvider]:
     ]
 
 
+def can_be_used(provider_id: UUID) -> bool:
+    """Tell whether a provider is enabled and there is what it takes to call it."""
+    provider = _enabled_providers().filter(pk=provider_id).first()
+    return provider is not None and _why_unavailable(provider) is None
+
+
 def _together(
     kind: str,
     providers: Sequence[AIProvider],
@@ -85,7 +91,7 @@ def _why_unavailable(provider: AIProvider) -> Unavailable | None:
     return Unavailable.MISSING_API_KEY
 
 
-def _enabled_providers() -> Iterable[AIProvider]:
+def _enabled_providers() -> QuerySet[AIProvider]:
     """Return the enabled providers, the oldest first, with `has_key`: a central key is stored."""
     stored = AIProviderKey.objects.filter(provider=OuterRef("pk")).exclude(api_key="")
     enabled = AIProvider.objects.filter(enabled=True, deleted=False)

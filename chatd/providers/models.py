@@ -75,6 +75,11 @@ class AIProvider(models.Model):
     def __str__(self) -> str:
         return self.display_name or self.name
 
+    @property
+    def is_on(self) -> bool:
+        """Its models may be called."""
+        return self.enabled and not self.deleted
+
 
 class AIProviderKey(models.Model):
     """A central key of a provider, encrypted. The oldest one is used."""

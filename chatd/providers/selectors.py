@@ -72,7 +72,7 @@ def resolve_model_call(config_id: UUID | None) -> ModelCall:
             text=f"chat model config {config.pk} is disabled",
             provider=str(provider),
         )
-    if provider.deleted or not provider.enabled:
+    if not provider.is_on:
         raise UnusableModelError(
             Unusable.PROVIDER_DISABLED,
             text=f"AI provider {provider.pk} is disabled",

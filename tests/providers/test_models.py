@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from chatd.core.crypto import UndecryptableError
 from chatd.core.fields import open_secret, seal
-from chatd.providers import actions
+from chatd.live import config
 from chatd.providers.actions import delete_model_config, save_model_config, save_provider
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
 from chatd.providers.selectors import (
@@ -240,7 +240,7 @@ def test_a_changed_provider_or_model_is_announced_after_the_commit(
 ):
     heard = []
     backend = type("Backend", (), {"publish": staticmethod(heard.extend)})
-    monkeypatch.setattr(actions, "live_backend", lambda: backend)
+    monkeypatch.setattr(config, "live_backend", lambda: backend)
     with django_capture_on_commit_callbacks(execute=True):
         save_provider(model.ai_provider)
         save_model_config(model)

@@ -1,0 +1,1 @@
+"""Settings of the deployment and of people: one registry, two tables, read anew each time."""

@@ -1,0 +1,84 @@
+"""What a setting is: a key, a value with a text form, a check, and who may see and change it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from chatd.accounts.policy import SiteRight
+
+T = TypeVar("T")
+
+
+def any_value(value: T) -> T:
+    """The check of a setting that may have every value of its type."""
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting(Generic[T]):
+    """One setting, of the deployment or of each person.
+
+    `decode` returns None for a text that cannot be understood and never raises. `check` returns
+    the value to be stored, or raises ChatdError 400. `read_right` is None when everybody who is
+    signed in may read it. A setting with a `parameter` stands for one setting per value of it:
+    see `of`. `notice` is the kind of change that other programs are told of.
+    """
+
+    key: str
+    label: str
+    help: str
+    default: T
+    decode: Callable[[str], T | None]
+    encode: Callable[[T], str]
+    check: Callable[[T], T] = any_value
+    read_right: SiteRight | None = None
+    hides_refused_writes: bool = False
+    parameter: str = ""
+    notice: str = ""
+
+    def of(self, parameter: object) -> "Setting[T]":
+        """Return the setting for one value of the parameter."""
+        return replace(self, key=f"{self.key}{parameter}", parameter="")
+
+    def to(self, value: T) -> "Assignment":
+        """Return the value in the form in which it is stored. Raises ChatdError 400."""
+        return Assignment(self, self.encode(self.check(value)))
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A setting and the text it is to have; made by `Setting.to`."""
+
+    setting: Setting[Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored(Generic[T]):
+    """The value of a setting: the default when nothing is stored, or what cannot be understood."""
+
+    value: T
+    is_set: bool
+    is_malformed: bool
+
+
+class Values:
+    """The values of some settings, read together. An empty text counts as nothing stored."""
+
+    def __init__(self, asked: Iterable[Setting[Any]], texts: Iterable[tuple[str, str]]) -> None:
+        self._texts: Mapping[str, str] = dict.fromkeys((each.key for each in asked), "") | dict(
+            texts
+        )
+
+    def __getitem__(self, setting: Setting[T]) -> T:
+        return self.stored(setting).value
+
+    def stored(self, setting: Setting[T]) -> Stored[T]:
+        """Return the value and how it came about. Raises KeyError if it was not asked for."""
+        text = self._texts[setting.key]
+        value = setting.decode(text) if text else None
+        return Stored(
+            value=setting.default if value is None else value,
+            is_set=bool(text),
+            is_malformed=bool(text) and value is None,
+        )
