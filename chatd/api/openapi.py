@@ -34,6 +34,8 @@ PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "message": {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_INT64},
     "queued": {"type": "integer", "format": "int64", "maximum": MAX_INT64},
     "run": {"type": "string", "format": "uuid"},
+    "config": {"type": "string", "format": "uuid", "description": "A model config."},
+    "context": {"type": "string", "description": "The job, or the kind of chats."},
     "kind": {"type": "string", "enum": ["git", "desktop"]},
     "user": {"type": "string", "description": "`me`, one's own id or one's own name."},
 }

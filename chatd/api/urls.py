@@ -4,6 +4,7 @@ from django.urls import URLPattern, re_path
 
 from chatd.api.catalog import CatalogViewSet
 from chatd.api.chats import ChatViewSet
+from chatd.api.config_routes import CONFIG_ROUTES
 from chatd.api.debug import DebugRunViewSet
 from chatd.api.diffs import DiffViewSet
 from chatd.api.document import DocumentViewSet
@@ -16,7 +17,7 @@ from chatd.api.titles import TitleViewSet
 from chatd.api.tools import ToolResultsViewSet
 from chatd.api.views import ResourceViewSet, route_not_found
 
-# Segments that are never a chat, whether they are served here or not.
+# Segments that are never a chat, whatever is served below them.
 _LITERALS = "model-configs|providers|user-provider-configs|config|cost|insights|usage-limits"
 _CHAT = r"experimental/chats/(?P<chat>[^/]+)"
 
@@ -37,6 +38,10 @@ urlpatterns = [
     _route(r"experimental/chats/watch", SocketViewSet, get="watch"),
     _route(rf"{_CHAT}/stream", SocketViewSet, get="stream"),
     _route(rf"{_CHAT}/stream/(?P<kind>git|desktop)", SocketViewSet, get="workspace"),
+    *(
+        _route(rf"experimental/chats/config/{path}", viewset, **methods)
+        for path, viewset, methods in CONFIG_ROUTES
+    ),
     re_path(rf"^experimental/chats/(?:{_LITERALS})(?:/.*)?$", route_not_found),
     _route(_CHAT, ChatViewSet, get="retrieve", patch="partial_update", delete="destroy"),
     _route(rf"{_CHAT}/acl", AclViewSet, get="retrieve", patch="partial_update"),

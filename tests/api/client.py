@@ -96,6 +96,9 @@ class Api:
     def patch(self, path: str, body: Any = _NOTHING, **options: Any) -> Answer:
         return self.call("PATCH", path, body, **options)
 
+    def put(self, path: str, body: Any = _NOTHING, **options: Any) -> Answer:
+        return self.call("PUT", path, body, **options)
+
     def delete(self, path: str, **options: Any) -> Answer:
         return self.call("DELETE", path, **options)
 

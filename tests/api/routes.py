@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from chatd.audit.actions import Author
 from chatd.chats.models import Chat, ChatMessage, Role
+from chatd.preferences.actions import store_settings
+from chatd.preferences.registry import DEBUG_LOGGING_ALLOWED, PERSONAL_OVERRIDES_ALLOWED
 from tests.api.client import Chats, queue, text_part
 from tests.support.debug import debug_run
 
@@ -20,7 +23,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class Route:
-    """`owner_only` is what the 403 says others may not do; empty where updating suffices."""
+    """`owner_only` is what the 403 says others may not do; empty where updating suffices.
+
+    `admin`: only the site owner can call it, not the owner of the chat.
+    """
 
     name: str
     method: str
@@ -30,6 +36,7 @@ class Route:
     body: Any = None
     owner_only: str = ""
     reads: bool = False
+    admin: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -46,6 +53,8 @@ class Route:
             path = path.replace("{message}", str(first.pk))
         if "{queued}" in path:
             path = path.replace("{queued}", str(queue(chat).pk))
+        if "{config}" in path:
+            path = path.replace("{config}", str(chats.model.pk))
         if "{run}" in path:
             path = path.replace("{run}", str(debug_run(chat).pk))
         return Scene(chat, path)
@@ -126,6 +135,75 @@ MY_ORGANIZATIONS = Route(
     "my organizations", "GET", "/api/v2/users/me/organizations", 200, reads=True
 )
 
+
+def _while_people_may_choose(chats: Chats) -> Chat:
+    """Let people choose their models and have their calls recorded."""
+    allowed = [PERSONAL_OVERRIDES_ALLOWED.to(True), DEBUG_LOGGING_ALLOWED.to(True)]
+    store_settings(Author(None, "a test"), allowed)
+    return chats.pending()
+
+
+_CONFIG = "/chats/config"
+
+
+def _setting(name: str, body: Any, *, everybody_reads: bool) -> list[Route]:
+    """Return the two routes of a setting of the deployment."""
+    path = f"{_CONFIG}/{name}"
+    return [
+        Route(f"get {name}", "GET", path, 200, reads=True, admin=not everybody_reads),
+        Route(f"put {name}", "PUT", path, 204, body=body, admin=True),
+    ]
+
+
+SITE_CONFIG = [
+    *_setting("system-prompt", {"system_prompt": "x"}, everybody_reads=False),
+    *_setting("plan-mode-instructions", {"plan_mode_instructions": "x"}, everybody_reads=False),
+    *_setting("model-override/general", {"model_config_id": ""}, everybody_reads=False),
+    *_setting("personal-model-overrides", {"allow_users": True}, everybody_reads=False),
+    *_setting("desktop-enabled", {"enable_desktop": True}, everybody_reads=True),
+    *_setting("computer-use-provider", {"provider": "openai"}, everybody_reads=True),
+    *_setting("debug-logging", {"allow_users": True}, everybody_reads=False),
+    *_setting("advisor", {"enabled": True}, everybody_reads=True),
+    *_setting("workspace-ttl", {"workspace_ttl_ms": 60_000}, everybody_reads=True),
+    *_setting("retention-days", {"retention_days": 1}, everybody_reads=True),
+    *_setting("debug-retention-days", {"debug_retention_days": 1}, everybody_reads=True),
+    *_setting("auto-archive-days", {"auto_archive_days": 1}, everybody_reads=True),
+    *_setting("template-allowlist", {"template_ids": []}, everybody_reads=False),
+]
+_USER_OVERRIDES = f"{_CONFIG}/user-personal-model-overrides"
+_THRESHOLDS = f"{_CONFIG}/user-compaction-thresholds"
+OWN_CONFIG = [
+    Route("get own overrides", "GET", _USER_OVERRIDES, 200, reads=True),
+    Route(
+        "put own override",
+        "PUT",
+        f"{_USER_OVERRIDES}/root",
+        204,
+        chat=_while_people_may_choose,
+        body={"mode": "chat_default"},
+    ),
+    Route("get own logging", "GET", f"{_CONFIG}/user-debug-logging", 200, reads=True),
+    Route(
+        "put own logging",
+        "PUT",
+        f"{_CONFIG}/user-debug-logging",
+        204,
+        chat=_while_people_may_choose,
+        body={"debug_logging_enabled": True},
+    ),
+    Route("get own prompt", "GET", f"{_CONFIG}/user-prompt", 200, reads=True),
+    Route("put own prompt", "PUT", f"{_CONFIG}/user-prompt", 200, body={"custom_prompt": "x"}),
+    Route("get own thresholds", "GET", _THRESHOLDS, 200, reads=True),
+    Route(
+        "put own threshold",
+        "PUT",
+        f"{_THRESHOLDS}/{{config}}",
+        200,
+        body={"threshold_percent": 50},
+    ),
+    Route("delete own threshold", "DELETE", f"{_THRESHOLDS}/{{config}}", 204),
+]
+
 ROUTES = [
     LIST,
     CREATE,
@@ -156,6 +234,8 @@ ROUTES = [
     WATCH,
     ME,
     MY_ORGANIZATIONS,
+    *SITE_CONFIG,
+    *OWN_CONFIG,
 ]
 ROUTES_OF_BYTES = [
     ("experimental/chats/files/?$", "post"),

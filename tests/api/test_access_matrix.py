@@ -16,7 +16,7 @@ from chatd.chats.models import Chat, ChatFile, ChatFileLink
 from chatd.sockets.routing import websocket_application
 from tests.api.client import API, NOT_FOUND, Api, Chats, text_part
 from tests.api.conftest import make_admin
-from tests.api.routes import ROUTES, ROUTES_OF_BYTES, Route
+from tests.api.routes import OWN_CONFIG, ROUTES, ROUTES_OF_BYTES, SITE_CONFIG, Route
 from tests.conftest import Cast
 from tests.sockets.live import LiveServer
 from tests.support.debug import debug_run
@@ -125,6 +125,9 @@ READS_ACL = _row("ok 404   404    ok    ok    404     ok   ok    ok       400  4
 SHARES = _row("ok   404    404    ok    ok    404     403  403   403      400  404      401")
 CREATES = _row("ok  ok     403    ok    ok    ok      403  ok    ok       403  403      401")
 ANYBODY = _row("ok  ok     ok     ok    ok    ok      ok   ok    ok       ok   ok       401")
+FOR_ADMINS = _row("404 404  404    404   ok    404     404  404   404      404  404      401")
+AUDITED = _row("404  404    404    404   ok    ok      404  404   404      404  404      401")
+CHANGES = _row("403  403    403    403   ok    403     403  403   403      403  403      401")
 
 MATRIX: dict[str, dict[Caller, str]] = {
     "list": ANYBODY,
@@ -158,6 +161,15 @@ MATRIX: dict[str, dict[Caller, str]] = {
     "my organizations": ANYBODY,
     "upload": CREATES,
     "download": READS,
+    **{route.name: ANYBODY if route.reads else CHANGES for route in SITE_CONFIG},
+    "get system-prompt": FOR_ADMINS,
+    "get plan-mode-instructions": FOR_ADMINS,
+    "get model-override/general": AUDITED,
+    "get personal-model-overrides": AUDITED,
+    "get debug-logging": AUDITED,
+    "get template-allowlist": AUDITED,
+    "put template-allowlist": FOR_ADMINS,
+    **{route.name: ANYBODY for route in OWN_CONFIG},
 }
 
 UPLOAD = Route("upload", "POST", "/chats/files", 201)
@@ -212,6 +224,10 @@ def call(api: Api, route: Route, path: str, cast: Cast) -> int:
     return api.call(route.method, path, **options).status
 
 
+def of_a_chat(route: Route) -> bool:
+    return route.of_a_chat or route is DOWNLOAD
+
+
 @each_caller
 @pytest.mark.parametrize("route", [*ROUTES, UPLOAD, DOWNLOAD], ids=str)
 def test_every_caller_gets_the_answer_of_the_matrix(
@@ -226,7 +242,7 @@ def test_every_caller_gets_the_answer_of_the_matrix(
 
 
 @pytest.mark.parametrize("caller", READERS, ids=lambda caller: caller.__name__)
-@pytest.mark.parametrize("route", [r for r in [*ROUTES, DOWNLOAD] if "{" in r.path], ids=str)
+@pytest.mark.parametrize("route", [r for r in [*ROUTES, DOWNLOAD] if of_a_chat(r)], ids=str)
 def test_without_sharing_readers_are_strangers_on_every_route(
     route: Route, caller: Caller, chats: Chats, cast: Cast, disable: Callable[[], None]
 ) -> None:
@@ -268,7 +284,7 @@ def handshake(server: LiveServer, path: str, token: str) -> int:
 def test_what_is_taken_back_is_gone_on_every_route_with_the_next_request(
     caller: Caller, chats: Chats, cast: Cast
 ) -> None:
-    reads = [route for route in [*ROUTES, DOWNLOAD] if route.reads and "{" in route.path]
+    reads = [route for route in [*ROUTES, DOWNLOAD] if route.reads and of_a_chat(route)]
     chat = chats.pending()
     user = caller(cast, chat)
     assert user is not None

@@ -94,7 +94,7 @@ def _is_sound(name: str, value: Any) -> bool:
     """True for an id that could be one of ours; a malformed one must stay what it is."""
     if name == "mcp_server_ids":
         return isinstance(value, list)
-    if name in ("user", "tool_call_id"):
+    if name in ("user", "tool_call_id", "context"):
         return isinstance(value, str)
     if name in ("message", "queued"):
         return str(value).removeprefix("-").isdecimal()
@@ -152,6 +152,8 @@ def scene(cast: Cast, chats: Chats) -> Scene:
             "organization": [str(cast.organization.pk)],
             "organization_id": [str(cast.organization.pk)],
             "model_config_id": [str(chats.model.pk)],
+            "config": [str(chats.model.pk)],
+            "context": ["general", "root", "title_generation"],
             "mcp_server_ids": [[]],
             "tool_call_id": ["call-1"],
         },
@@ -160,8 +162,8 @@ def scene(cast: Cast, chats: Chats) -> Scene:
 
 @pytest.fixture
 def session(cast: Cast) -> Iterator[Session]:
-    """alice, at the real application."""
-    with asgi_session({HEADER: token_for(cast.alice)}) as opened:
+    """The real application. alice calls it; the site owner where it is about settings."""
+    with asgi_session() as opened:
         yield opened
 
 
@@ -174,13 +176,15 @@ def session(cast: Cast) -> Iterator[Session]:
     suppress_health_check=list(HealthCheck),
 )
 def test_whatever_is_asked_the_answer_is_documented(
-    case: Case, scene: Scene, session: Session
+    case: Case, scene: Scene, session: Session, cast: Cast
 ) -> None:
     with transaction.atomic():
         scene.aim(case)
+        who = cast.root if "/config/" in case.path else cast.alice
         answer = case.call_and_validate(
             base_url=ORIGIN,
             session=session,
+            headers={HEADER: token_for(who)},
             checks=[
                 not_a_server_error,
                 status_code_conformance,

@@ -22,14 +22,13 @@ ORIGIN = "http://localhost"
 
 
 @contextmanager
-def asgi_session(headers: dict[str, str]) -> Iterator[Session]:
+def asgi_session() -> Iterator[Session]:
     """Give a session that sends what goes to `ORIGIN` to the application.
 
     Between requests the connection to the database stays open, with the test's transaction.
     """
     session = Session()
     session.mount(ORIGIN, _ApplicationAdapter())
-    session.headers.update(headers)
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     try:
