@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -25,9 +26,23 @@ from chatd.turns.attachments import Block, file_block
 MISSING_RESULT = "tool call was interrupted and did not receive a result"
 
 
-def prompt_from(rows: Iterable[ChatMessage], files: Mapping[UUID, Block]) -> tuple[Message, ...]:
-    """Return the request messages for stored rows, oldest first, with every call answered."""
-    return tuple(_repaired([message for row in rows for message in _converted(row, files)]))
+def prompt_from(
+    rows: Iterable[ChatMessage], files: Mapping[UUID, Block], inserts: Sequence[str] = ()
+) -> tuple[Message, ...]:
+    """Return the request messages for stored rows, oldest first, with every call answered.
+
+    `inserts` are texts that are not stored: system messages behind those that open the chat.
+    """
+    messages = _repaired([message for row in rows for message in _converted(row, files)])
+    opening = sum(1 for _ in takewhile(lambda each: isinstance(each, SystemMessage), messages))
+    inserted = [SystemMessage(text=text.strip()) for text in inserts if text.strip()]
+    return (*messages[:opening], *inserted, *messages[opening:])
+
+
+def user_instructions(prompt: str) -> str:
+    """Return a person's own instructions as the model is to see them; nothing for none."""
+    text = prompt.strip()
+    return f"<user-instructions>\n{text}\n</user-instructions>" if text else ""
 
 
 def _converted(row: ChatMessage, files: Mapping[UUID, Block]) -> list[Message]:

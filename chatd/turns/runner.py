@@ -7,7 +7,7 @@ was interrupted or lost its lease can do no harm: its next write is refused and 
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -30,11 +30,13 @@ from chatd.live.writer import PartWriter
 from chatd.llm import client as llm
 from chatd.llm.errors import LLMError
 from chatd.llm.types import FinishReason, Message, Request, ToolSpec
+from chatd.preferences.registry import CUSTOM_PROMPT
+from chatd.preferences.selectors import personal_value
 from chatd.providers.selectors import ModelCall, UnusableModelError, resolve_model_call
 from chatd.turns.attachments import load_files
 from chatd.turns.failures import UNEXPECTED, error_of_call, error_of_setup, retry_notice
 from chatd.turns.model_calls import MAX_ATTEMPTS, back_off_seconds, provider_of
-from chatd.turns.prompt import client_tools, prompt_from
+from chatd.turns.prompt import client_tools, prompt_from, user_instructions
 from chatd.turns.step import StepCollector, StepResult
 from config.env import env
 
@@ -62,6 +64,7 @@ class _Setup:
     """What a turn reads from the database before its first call."""
 
     call: ModelCall
+    inserts: tuple[str, ...]
     prompt: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
 
@@ -123,8 +126,8 @@ class TurnRunner:
             ended = await self._store(setup, result, writer)
             if ended:
                 return
-            prompt = await in_database_thread(_read_prompt, self.chat_id)
-            setup = _Setup(setup.call, prompt, setup.tools)
+            prompt = await in_database_thread(_read_prompt, self.chat_id, setup.inserts)
+            setup = replace(setup, prompt=prompt)
         await in_database_thread(runs.finish, self._fence)
 
     # the model call
@@ -223,16 +226,18 @@ async def _written(change: Callable[..., Progress], *args: Any) -> Progress:
 
 
 def _set_up(chat: Chat) -> _Setup:
+    inserts = (user_instructions(personal_value(chat.owner_id, CUSTOM_PROMPT)),)
     return _Setup(
         call=resolve_model_call(chat.last_model_config_id),
-        prompt=_read_prompt(chat.pk),
+        inserts=inserts,
+        prompt=_read_prompt(chat.pk, inserts),
         tools=client_tools(chat.dynamic_tools),
     )
 
 
-def _read_prompt(chat_id: UUID) -> tuple[Message, ...]:
+def _read_prompt(chat_id: UUID, inserts: tuple[str, ...]) -> tuple[Message, ...]:
     rows = prompt_messages(chat_id)
-    return prompt_from(rows, load_files(rows))
+    return prompt_from(rows, load_files(rows), inserts)
 
 
 def _request(setup: _Setup) -> Request:

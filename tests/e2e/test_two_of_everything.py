@@ -148,6 +148,19 @@ def test_both_webs_show_the_same(clients, workers, gate):
     _each_once(b, chat["id"], prompt, held.text)
 
 
+def test_a_changed_setting_holds_at_once_on_the_other_web(clients):
+    config = "/api/experimental/chats/config"
+    for days in (5, 6, 7):
+        for first, second in (clients, clients[::-1]):
+            body = {"retention_days": days}
+            first.call("PUT", f"{config}/retention-days", body, expect=204)
+            assert second.call("GET", f"{config}/retention-days") == body
+            days += 10
+    clients[0].call("PUT", f"{config}/user-prompt", {"custom_prompt": "be brief"})
+    assert clients[1].call("GET", f"{config}/user-prompt") == {"custom_prompt": "be brief"}
+    clients[1].call("PUT", f"{config}/user-prompt", {})
+
+
 def test_reconnecting_to_either_web_loses_nothing(clients, workers, fakes):
     words = [f"w{number} " for number in range(500)]
     whole = "".join(words)

@@ -18,7 +18,7 @@ from chatd.llm.types import (
 )
 from chatd.turns import attachments
 from chatd.turns.attachments import MAX_INLINE_BYTES, load_files
-from chatd.turns.prompt import MISSING_RESULT, client_tools, prompt_from
+from chatd.turns.prompt import MISSING_RESULT, client_tools, prompt_from, user_instructions
 from tests.conftest import Cast
 
 
@@ -61,6 +61,25 @@ def test_messages_keep_their_order_and_roles() -> None:
 
 def test_blank_texts_and_messages_without_content_are_left_out() -> None:
     assert prompt(row(Role.USER, text("  ")), row(Role.ASSISTANT), row(Role.SYSTEM)) == []
+
+
+OPENING = (row(Role.SYSTEM, text("be kind")), row(Role.SYSTEM, text("no workspace")))
+LATER = (row(Role.USER, text("hi")), row(Role.SYSTEM, text("a summary")))
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_inserts_stand_behind_the_texts_that_open_the_chat(before: int, after: int) -> None:
+    rows = (*OPENING[:before], *LATER[:after])
+    stored = list(prompt_from(rows, {}))
+    found = list(prompt_from(rows, {}, [" one\n", "", "  ", "two"]))
+    inserted = [SystemMessage(text="one"), SystemMessage(text="two")]
+    assert found == [*stored[:before], *inserted, *stored[before:]]
+
+
+def test_a_persons_instructions_are_marked_as_theirs() -> None:
+    assert user_instructions(" be brief\n") == "<user-instructions>\nbe brief\n</user-instructions>"
+    assert user_instructions(" \n") == ""
 
 
 def test_a_call_and_its_result_are_paired() -> None:
