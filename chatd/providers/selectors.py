@@ -18,6 +18,8 @@ class Unusable(StrEnum):
     MODEL_DISABLED = "model_disabled"
     PROVIDER_DISABLED = "provider_disabled"
     KEY_UNREADABLE = "key_unreadable"
+    NAMED_BY_SETTING = "named_by_setting"
+    """The one that an administrator set for the job; no other takes its place."""
 
 
 class UnusableModelError(Exception):
@@ -88,6 +90,17 @@ def resolve_model_call(config_id: UUID | None) -> ModelCall:
         context_limit=config.context_limit,
         options=config.options,
     )
+
+
+def resolve_named_model(config_id: UUID) -> ModelCall:
+    """Return what is needed to call the model that a setting names. Raises UnusableModelError."""
+    try:
+        if existing_model_config(config_id) is not None:
+            return resolve_model_call(config_id)
+        reason = f"chat model config {config_id} does not exist"
+    except UnusableModelError as error:
+        reason = str(error)
+    raise UnusableModelError(Unusable.NAMED_BY_SETTING, text=reason)
 
 
 def _central_key(provider_id: UUID, provider_name: str) -> str:

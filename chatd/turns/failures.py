@@ -62,6 +62,9 @@ def error_of_setup(error: UnusableModelError) -> dict[str, Any]:
         case Unusable.MODEL_DISABLED:
             kind = "config"
             message = "The model of this chat has been disabled. Choose another one and send again."
+        case Unusable.NAMED_BY_SETTING:
+            kind = "config"
+            message = "The model that is set for this cannot be used. Contact your administrator."
         case Unusable.NO_MODEL:
             kind = "config"
             message = "No model is configured. Contact your administrator."

@@ -25,7 +25,14 @@ from chatd.core.threads import give_back_connections
 from chatd.llm.client import complete
 from chatd.llm.errors import LLMError
 from chatd.llm.types import Answer, Request, SystemMessage, TextBlock, UserMessage
-from chatd.providers.selectors import ModelCall, UnusableModelError, resolve_model_call
+from chatd.preferences.registry import MODEL_OVERRIDES, ModelOverrideContext
+from chatd.preferences.selectors import site_value
+from chatd.providers.selectors import (
+    ModelCall,
+    UnusableModelError,
+    resolve_model_call,
+    resolve_named_model,
+)
 from chatd.providers.small_models import usable_small_models
 from chatd.turns.failures import error_of_setup
 from chatd.turns.model_calls import MAX_ATTEMPTS, back_off_seconds, provider_of
@@ -108,9 +115,13 @@ def _make(claim: TitleClaim, failure: str) -> MadeTitle:
 def title_models(chat: Chat) -> Iterator[ModelCall]:
     """Yield the models to ask, the best first: small ones, then that of the chat.
 
-    A model that the deployment sets for titles would come here, first and alone. Raises
-    UnusableModelError when it is the turn of the chat's model and that cannot be called.
+    A model that the deployment has set for titles is the only one. Raises UnusableModelError when
+    it is the turn of that model or of the chat's, and it cannot be called.
     """
+    named = site_value(MODEL_OVERRIDES[ModelOverrideContext.TITLE_GENERATION])
+    if named is not None:
+        yield resolve_named_model(named)
+        return
     yield from usable_small_models()
     yield resolve_model_call(chat.last_model_config_id)
 

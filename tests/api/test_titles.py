@@ -25,7 +25,8 @@ from chatd.chattest.openai import (
     non_streaming_response,
 )
 from chatd.core.clock import now
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.preferences.registry import MODEL_OVERRIDES, ModelOverrideContext
+from chatd.providers.actions import delete_model_config, save_model_config, save_provider
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
 from chatd.turns import model_calls, titles
 from config.env import env
@@ -33,6 +34,7 @@ from tests.api.client import NOT_FOUND, Answer, Api, Chats, assistant, fresh, st
 from tests.chats.recorder import Recorder
 from tests.support.contract import CHAT_ALWAYS
 from tests.support.people import user_content
+from tests.support.settings import put_site
 
 KEY = "the-key-of-the-fake-model"
 IDEMPOTENT = {"Idempotency-Key": "title-1"}
@@ -285,6 +287,52 @@ def small_model(titler: Titler, **fields: Any) -> ModelConfig:
             }
         )
     )
+
+
+def title_model(root: Api, model: ModelConfig, name: str) -> ModelConfig:
+    """Add a model at the same server and have the site owner set it for titles."""
+    config = save_model_config(ModelConfig(ai_provider=model.ai_provider, model=name))
+    body = {"model_config_id": str(config.pk)}
+    assert root.put("/chats/config/model-override/title_generation", body).status == 204
+    return config
+
+
+@committed
+@both
+def test_the_model_that_is_set_for_titles_is_the_only_one_asked(
+    alice, root, chats, titler, model, route
+) -> None:
+    small_model(titler)
+    title_model(root, model, "the-title-model")
+    assert ask(alice, chats.waiting(), route).status == 200
+    assert [request.model for request in titler.requests] == ["the-title-model"]
+    root.put("/chats/config/model-override/title_generation", {})
+    ask(alice, chats.waiting(), route)
+    assert titler.requests[-1].model == "gpt-4o-mini"
+
+
+@committed
+@both
+@pytest.mark.parametrize("spoil", ["disabled", "deleted", "malformed"])
+def test_no_other_model_takes_the_place_of_the_one_that_is_set(
+    alice, root, chats, titler, model, route, spoil
+) -> None:
+    config = title_model(root, model, "the-title-model")
+    if spoil == "malformed":
+        put_site(MODEL_OVERRIDES[ModelOverrideContext.TITLE_GENERATION], "nonsense")
+        assert ask(alice, chats.waiting(), route).status == 200
+        return
+    if spoil == "disabled":
+        config.enabled = False
+        save_model_config(config)
+    else:
+        delete_model_config(config)
+    answer = ask(alice, chats.waiting(), route)
+    assert (answer.status, answer.message) == (500, FAILED[route])
+    assert answer.detail == (
+        "The model that is set for this cannot be used. Contact your administrator."
+    )
+    assert titler.requests == []
 
 
 def test_a_small_model_is_asked_where_there_is_one(alice, chats, titler) -> None:
@@ -605,5 +653,5 @@ def test_the_cost_does_not_grow_with_the_messages(
         ChatMessage(chat=chat, revision=9, role="user", content=[{"type": "text", "text": "x"}])
         for _ in range(messages)
     )
-    with django_assert_num_queries(21):
+    with django_assert_num_queries(22):
         assert ask(alice, chat).status == 200
