@@ -27,7 +27,7 @@ from chatd.core.words import (
         ("résumé", ["resume"]),
         (unicodedata.normalize("NFD", "résumé"), ["resume"]),
         ("ﬁne ½", ["fine", "1", "2"]),
-        ("𝓐lpha ℌ", ["alpha", "h"]),
+        ("\N{MATHEMATICAL BOLD SCRIPT CAPITAL A}lpha", ["alpha"]),
         ("数据库 ok", ["数", "据", "库", "ok"]),
         ("연결", [unicodedata.normalize("NFKD", "연결")]),
         ("!!! ???", []),
