@@ -19,6 +19,9 @@ def encode_json(value: Any) -> bytes:
         return msgspec.json.encode(value)
 
 
+_HTML = ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026"))
+
+
 class ContractJSONRenderer(BaseRenderer):
     """Answers every request with JSON, whatever it says it accepts."""
 
@@ -34,7 +37,12 @@ class ContractJSONRenderer(BaseRenderer):
     ) -> bytes:
         if data is None:
             return b""
-        return encode_json(data) + b"\n"
+        body = encode_json(data)
+        # An answer that is taken for HTML all the same has no markup; in JSON these only stand in
+        # texts, where an escape means the same.
+        for character, escaped in _HTML:
+            body = body.replace(character, escaped)
+        return body + b"\n"
 
 
 class JSONOnly(BaseContentNegotiation):

@@ -303,3 +303,12 @@ def test_what_a_model_put_into_a_call_is_shown_however_large(alice, chats: Chats
     message.save()
     shown = alice.get(f"/chats/{chat.pk}/messages").body["messages"][0]
     assert shown["content"][0]["args"] == args
+
+
+def test_answers_have_no_markup_whatever_is_in_them(alice, chats):
+    words = "</script><b>&amp;\u003c"
+    chat = chats.waiting()
+    assert alice.patch(f"/chats/{chat.pk}", {"title": words}).status == 204
+    answer = alice.get(f"/chats/{chat.pk}")
+    assert answer.body["title"] == words
+    assert not set(b"<>&") & set(answer.raw)
