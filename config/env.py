@@ -8,7 +8,7 @@ the environment. A malformed value stops the start with a sentence that names th
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -20,21 +20,24 @@ class EnvironmentError_(Exception):  # noqa: N801, N818 - the builtin name is ta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Typed settings of one process. Durations are seconds, rates are per minute."""
+    """Typed settings of one process. Durations are seconds, rates are per minute.
+
+    `encryption_keys` is None when none were given; given but empty is an empty ring.
+    """
 
     data_dir: Path
     debug: bool
-    database_url: str
-    redis_url: str
-    secret_key: str
-    encryption_keys: tuple[str, ...]
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    encryption_keys: tuple[str, ...] | None = field(repr=False)
     allowed_hosts: tuple[str, ...]
     csrf_trusted_origins: tuple[str, ...]
     secure_cookies: bool
     log_format: str
     log_level: str
     admin_username: str
-    admin_password: str
+    admin_password: str = field(repr=False)
     admin_email: str
     turn_slots: int
     database_threads: int
@@ -79,6 +82,8 @@ class _Reader:
                 return Path(file_name).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise EnvironmentError_(f"{name}_FILE cannot be read: {error}.") from error
+            except UnicodeDecodeError:
+                raise EnvironmentError_(f"{name}_FILE must hold text, not bytes.") from None
         return self._values.get(name, "").strip() or default
 
     def flag(self, name: str, *, default: bool) -> bool:
@@ -112,6 +117,11 @@ class _Reader:
     def names(self, name: str) -> tuple[str, ...]:
         return tuple(item.strip() for item in self.text(name).split(",") if item.strip())
 
+    def keys(self, name: str) -> tuple[str, ...] | None:
+        """Return the list, or None when neither it nor a file with it was given."""
+        given = self._values.get(name, "").strip() or self._values.get(f"{name}_FILE", "")
+        return self.names(name) if given else None
+
 
 def read_environment(values: Mapping[str, str]) -> Environment:
     """Return the typed environment. Raises EnvironmentError_ naming the bad variable."""
@@ -132,7 +142,7 @@ def _read(read: _Reader) -> Environment:
         database_url=read.text("DATABASE_URL"),
         redis_url=read.text("REDIS_URL"),
         secret_key=read.text("CHATD_SECRET_KEY"),
-        encryption_keys=read.names("CHATD_ENCRYPTION_KEYS"),
+        encryption_keys=read.keys("CHATD_ENCRYPTION_KEYS"),
         allowed_hosts=read.names("CHATD_ALLOWED_HOSTS"),
         csrf_trusted_origins=read.names("CHATD_TRUSTED_ORIGINS"),
         secure_cookies=read.flag("CHATD_SECURE_COOKIES", default=False),

@@ -12,7 +12,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.env import Environment
+from config.env import Environment, EnvironmentError_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,23 +27,31 @@ class InstallationSecrets:
 
 
 def load_secrets(env: Environment) -> InstallationSecrets:
-    """Return the secrets of this installation, creating the missing ones on the first call."""
-    if env.secret_key and env.encryption_keys:
-        return InstallationSecrets(secret_key=env.secret_key, encryption_keys=env.encryption_keys)
+    """Return the secrets of this installation, creating the missing ones on the first call.
+
+    Raises EnvironmentError_ when the file of an earlier start cannot be used.
+    """
+    given = env.encryption_keys
+    if env.secret_key and given is not None:
+        return InstallationSecrets(secret_key=env.secret_key, encryption_keys=given)
     stored = _read_or_create(env.data_dir / "secrets.json")
     return InstallationSecrets(
         secret_key=env.secret_key or stored.secret_key,
-        encryption_keys=env.encryption_keys or stored.encryption_keys,
+        encryption_keys=stored.encryption_keys if given is None else given,
     )
 
 
 def _read_or_create(path: Path) -> InstallationSecrets:
     if not path.exists():
         _create(path)
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    return InstallationSecrets(
-        secret_key=raw["secret_key"], encryption_keys=tuple(raw["encryption_keys"])
-    )
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        secret_key, keys = str(raw["secret_key"]), tuple(map(str, raw["encryption_keys"]))
+    except (ValueError, KeyError, TypeError):
+        raise EnvironmentError_(
+            f"{path} is damaged: restore it, or set CHATD_SECRET_KEY and CHATD_ENCRYPTION_KEYS."
+        ) from None
+    return InstallationSecrets(secret_key=secret_key, encryption_keys=keys)
 
 
 def _create(path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from chatd.core.crypto import KeyRing
 from config import secrets as installation
-from config.env import Environment, read_environment
+from config.env import Environment, EnvironmentError_, read_environment
 from config.secrets import load_secrets
 
 
@@ -70,3 +70,47 @@ def test_secrets_are_not_shown(env):
     loaded = load_secrets(env)
     assert loaded.secret_key not in repr(loaded)
     assert loaded.encryption_keys[0] not in repr(loaded)
+
+
+@pytest.mark.parametrize("text", [",", " , "])
+def test_a_list_of_keys_that_is_given_but_empty_is_an_empty_ring(tmp_path, text):
+    given = {"CHATD_DATA": str(tmp_path / "data"), "CHATD_ENCRYPTION_KEYS": text}
+    assert load_secrets(read_environment(given)).encryption_keys == ()
+
+
+def test_an_empty_file_of_keys_is_an_empty_ring_and_no_reason_to_make_one(tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("\n")
+    given = {"CHATD_DATA": str(tmp_path / "data"), "CHATD_ENCRYPTION_KEYS_FILE": str(file)}
+    assert load_secrets(read_environment(given)).encryption_keys == ()
+
+
+def test_a_blank_list_of_keys_is_none(env):
+    blank = read_environment({"CHATD_DATA": str(env.data_dir), "CHATD_ENCRYPTION_KEYS": " "})
+    assert load_secrets(blank) == load_secrets(env)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"secret_key": "secret"}', "\udcff"])
+def test_a_damaged_file_is_named_and_not_shown(env, text):
+    env.data_dir.mkdir(parents=True)
+    file = env.data_dir / "secrets.json"
+    file.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(EnvironmentError_) as caught:
+        load_secrets(env)
+    assert str(file) in str(caught.value)
+    assert "CHATD_ENCRYPTION_KEYS" in str(caught.value)
+
+
+def test_the_environment_shows_no_secret_of_it(env):
+    names = ["DATABASE_URL", "REDIS_URL"]
+    names += ["CHATD_SECRET_KEY", "CHATD_ENCRYPTION_KEYS", "CHATD_ADMIN_PASSWORD"]
+    read = read_environment({name: f"value-of-{name}" for name in names})
+    assert read.encryption_keys == ("value-of-CHATD_ENCRYPTION_KEYS",)
+    assert "value-of" not in repr(read)
+
+
+def test_a_file_of_keys_that_is_no_text_is_named_and_not_shown(tmp_path):
+    file = tmp_path / "keys"
+    file.write_bytes(b"\xff\xfe raw key")
+    with pytest.raises(EnvironmentError_, match="CHATD_ENCRYPTION_KEYS_FILE must hold text"):
+        read_environment({"CHATD_ENCRYPTION_KEYS_FILE": str(file)})
