@@ -7,7 +7,8 @@ import msgspec
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
-from chatd.core.crypto import key_ring
+from chatd.core.crypto import KeyRingError, SecretState, key_ring, reading_ring
+from chatd.core.errors import ChatdError, ErrorCode
 
 if TYPE_CHECKING:  # Django's own classes take no type arguments at run time
     _JSONField = models.JSONField[Any, Any]
@@ -117,16 +118,31 @@ class WordsField(_WordsField):
 class EncryptedTextField(_TextField):
     """Text that is stored encrypted. The attribute holds the stored form, never the plain text.
 
-    Use `seal()` to make a value and `open_secret()` to read one: a row that is dumped, compared
-    or logged shows only ciphertext.
+    Use `seal()` to make a value, `open_secret()` to read one and `secret_state()` to tell whether
+    it can be read: a row that is dumped, compared or logged shows only ciphertext. Columns of this
+    type, and of types made from it, are found and re-sealed by `rotate_keys`.
     """
 
 
 def seal(plain: str) -> str:
-    """Return the stored form of a secret; blank stays blank."""
-    return key_ring().encrypt(plain) if plain else ""
+    """Return the stored form of a secret; blank stays blank. Raises ChatdError 503."""
+    if not plain:
+        return ""
+    try:
+        return key_ring().encrypt(plain)
+    except KeyRingError as error:
+        raise ChatdError(
+            ErrorCode.UNAVAILABLE,
+            "Secrets cannot be stored now: the encryption keys are not configured.",
+            detail=f"{error} Correct it and restart.",
+        ) from None
 
 
 def open_secret(stored: str) -> str:
     """Return the plain text of a stored secret. Raises UndecryptableError."""
-    return key_ring().decrypt(stored) if stored else ""
+    return reading_ring().open(stored)
+
+
+def secret_state(stored: str | None) -> SecretState:
+    """Return whether a stored secret can be read, and under which key it is."""
+    return reading_ring().state(stored or "")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from chatd.core.fields import seal
 from chatd.providers.actions import save_model_config, save_provider
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
 from chatd.providers.small_models import SMALL_MODELS, usable_small_models
@@ -52,7 +53,7 @@ def test_one_that_cannot_be_called_is_left_out(reason: str) -> None:
         case "provider off":
             AIProvider.objects.update(enabled=False)
         case "bad key":
-            AIProviderKey.objects.update(api_key="not decryptable")
+            AIProviderKey.objects.update(api_key=seal("k")[:-4])
     assert small.pk
     assert usable() == []
 
