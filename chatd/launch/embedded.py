@@ -10,6 +10,7 @@ from celery import beat
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 
+from chatd.core.coverage import log_secrets_notice
 from chatd.sockets.server import ChatdServer, server_config
 from chatd.turns.runtime import process_runtime, stop_process_runtime
 from config.celery import app
@@ -54,6 +55,7 @@ class BackgroundWorker:
 
 def serve_embedded(env: Environment, *, host: str, port: int, announce: Callable[[], None]) -> None:
     """Serve until a signal comes; running turns are given back before sockets are closed."""
+    log_secrets_notice()
     worker = BackgroundWorker(env)
     worker.start()
     server = ChatdServer(

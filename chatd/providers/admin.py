@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from chatd.providers.actions import delete_model_config, save_model_config, save_provider
 from chatd.providers.models import AIProvider, ModelConfig
+from chatd.providers.selectors import key_state
 
 
 class ProviderForm(forms.ModelForm[AIProvider]):
@@ -40,7 +41,7 @@ class ProviderForm(forms.ModelForm[AIProvider]):
 @admin.register(AIProvider)
 class AIProviderAdmin(admin.ModelAdmin[AIProvider]):
     form = ProviderForm
-    list_display = ("__str__", "type", "base_url", "enabled", "has_key")
+    list_display = ("__str__", "type", "base_url", "enabled", "key")
     list_filter = ("type", "enabled")
     search_fields = ("name", "display_name")
 
@@ -51,11 +52,11 @@ class AIProviderAdmin(admin.ModelAdmin[AIProvider]):
         self, request: HttpRequest, obj: AIProvider | None = None
     ) -> tuple[str, ...]:
         """Type and name are fixed once made: models refer to them."""
-        return ("type", "name", "has_key") if obj else ()
+        return ("type", "name", "key") if obj else ()
 
-    @admin.display(boolean=True, description="Key stored")
-    def has_key(self, provider: AIProvider) -> bool:
-        return bool(provider.keys.all())
+    @admin.display(description="Key")
+    def key(self, provider: AIProvider) -> str:
+        return str(key_state(provider).label)
 
     def save_model(self, request: HttpRequest, obj: AIProvider, form: Any, change: bool) -> None:
         save_provider(obj, new_key=form.cleaned_data.get("new_key", ""))

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
+from chatd.core.crypto import SecretState
 from chatd.llm.providers import PROVIDERS
-from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
+from chatd.providers.models import AIProvider, ModelConfig, ProviderType
+from chatd.providers.selectors import key_state
 
 _WORKS_WITHOUT_KEY = frozenset({ProviderType.BEDROCK, ProviderType.OPENAI_COMPAT})
 """Bedrock takes the credentials of its surroundings; servers of one's own, as that of the demo
@@ -43,7 +45,7 @@ class CatalogProvider:
 
 
 def list_catalog() -> list[CatalogProvider]:
-    """Return the enabled providers by kind, in the order of the kinds, in two queries."""
+    """Return the enabled providers by kind, in the order of the kinds, in three queries."""
     by_kind: dict[str, list[AIProvider]] = defaultdict(list)
     for provider in _enabled_providers():
         by_kind[provider.type].append(provider)
@@ -85,22 +87,22 @@ def _distinct(models: Iterable[CatalogModel]) -> list[CatalogModel]:
 
 
 def _why_unavailable(provider: AIProvider) -> Unavailable | None:
-    """Keys that people bring themselves will count here, and nowhere else."""
-    if _has_key(provider) or provider.type in _WORKS_WITHOUT_KEY:
-        return None
-    return Unavailable.MISSING_API_KEY
+    """Keys that people bring themselves will count here, and nowhere else.
+
+    A key that cannot be read is none, also where none is needed: turns fail because of it.
+    """
+    state = key_state(provider)
+    if state is SecretState.BLANK:
+        usable = provider.type in _WORKS_WITHOUT_KEY
+    else:
+        usable = not state.needs_reentry
+    return None if usable else Unavailable.MISSING_API_KEY
 
 
 def _enabled_providers() -> QuerySet[AIProvider]:
-    """Return the enabled providers, the oldest first, with `has_key`: a central key is stored."""
-    stored = AIProviderKey.objects.filter(provider=OuterRef("pk")).exclude(api_key="")
+    """Return the enabled providers with their keys, the oldest first."""
     enabled = AIProvider.objects.filter(enabled=True, deleted=False)
-    return enabled.annotate(has_key=Exists(stored)).order_by("created_at", "id")
-
-
-def _has_key(provider: AIProvider) -> bool:
-    """The annotation of `_enabled_providers`."""
-    return bool(provider.has_key)  # type: ignore[attr-defined]
+    return enabled.order_by("created_at", "id").prefetch_related("keys")
 
 
 def _enabled_models() -> Mapping[UUID, Sequence[CatalogModel]]:

@@ -1,14 +1,14 @@
 """Reads of providers and models, and what a turn needs to call one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from chatd.core.crypto import UndecryptableError
-from chatd.core.fields import open_secret
-from chatd.providers.models import AIProviderKey, ModelConfig
+from chatd.core.crypto import SecretState, UndecryptableError
+from chatd.core.fields import open_secret, secret_state
+from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
 
 
 class Unusable(StrEnum):
@@ -104,17 +104,26 @@ def resolve_named_model(config_id: UUID) -> ModelCall:
 
 
 def _central_key(provider_id: UUID, provider_name: str) -> str:
-    """Return the oldest non-empty key; servers that need none have none."""
-    stored = (
-        AIProviderKey.objects.filter(provider_id=provider_id)
-        .exclude(api_key="")
-        .order_by("created_at", "id")
-        .values_list("api_key", flat=True)
-        .first()
-    )
+    """Return the key of a provider; servers that need none have none."""
+    keys = AIProviderKey.objects.filter(provider_id=provider_id).order_by("created_at", "id")
     try:
-        return open_secret(stored or "")
+        return open_secret(key_in_use(keys.values_list("api_key", flat=True)))
     except UndecryptableError as error:
         raise UnusableModelError(
             Unusable.KEY_UNREADABLE, text=str(error), provider=provider_name
         ) from error
+
+
+def key_in_use(stored: Iterable[str]) -> str:
+    """Return which of a provider's stored keys, the oldest first, calls are made with.
+
+    That is the first one that can be read, else the first; blank without any.
+    """
+    keys = [key for key in stored if key]
+    readable = (key for key in keys if not secret_state(key).needs_reentry)
+    return next(readable, keys[0] if keys else "")
+
+
+def key_state(provider: AIProvider) -> SecretState:
+    """Return the state of the key that calls to a provider are made with."""
+    return secret_state(key_in_use(key.api_key for key in provider.keys.all()))

@@ -54,10 +54,11 @@ def error_of_setup(error: UnusableModelError) -> dict[str, Any]:
             kind = "provider_disabled"
             message = f"The {provider} provider has been disabled. Contact your administrator."
         case Unusable.KEY_UNREADABLE:
-            kind = "missing_key"
+            kind = "config"
             message = (
                 f"The key of the {provider} provider cannot be read."
-                " An administrator must enter it again."
+                " An administrator must enter it again, or bring back the encryption key that it"
+                " was stored under."
             )
         case Unusable.MODEL_DISABLED:
             kind = "config"

@@ -11,6 +11,7 @@ from django.contrib.sessions.models import Session
 
 from chatd.accounts.actions import purge_expired_tokens
 from chatd.core.clock import now
+from chatd.core.coverage import log_secrets_notice
 from chatd.live.dispatch import RUN_TURN_TASK
 from chatd.turns.runtime import process_runtime, stop_process_runtime
 from config.env import env
@@ -36,6 +37,7 @@ def housekeeping() -> None:
 
 @worker_ready.connect(dispatch_uid="chatd-worker-ready")
 def _start(**_: Any) -> None:
+    log_secrets_notice()
     process_runtime()
 
 

@@ -102,5 +102,5 @@ def test_the_cost_does_not_grow_with_the_models(alice, model, count, django_asse
         for n in range(count)
     )
     catalog(alice)  # the first use of a token is recorded
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         assert len(catalog(alice)[0]["models"]) == count + 1

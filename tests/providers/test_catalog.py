@@ -116,6 +116,13 @@ def test_a_blank_key_is_none():
     assert only().unavailable == MISSING
 
 
+@pytest.mark.parametrize("kind", [kind.name for kind in PROVIDERS])
+def test_a_key_that_cannot_be_read_is_none(kind, settings):
+    provider(kind)
+    settings.CHATD_ENCRYPTION_KEYS = ()
+    assert only().unavailable == MISSING
+
+
 def test_models_that_cannot_be_used_are_shown_with_the_reason():
     add(provider(key=""), "a")
     add(provider(key=""), "b")
@@ -148,5 +155,5 @@ def test_the_cost_does_not_grow_with_providers_and_models(count, django_assert_n
             ModelConfig(ai_provider=one, provider=one.type, model=f"m{number}-{n}")
             for n in range(count)
         )
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         list_catalog()

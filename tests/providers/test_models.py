@@ -6,7 +6,7 @@ import secrets
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from chatd.core.crypto import UndecryptableError
+from chatd.core.crypto import SecretState, UndecryptableError
 from chatd.core.fields import open_secret, seal
 from chatd.live import config
 from chatd.providers.actions import delete_model_config, save_model_config, save_provider
@@ -16,8 +16,10 @@ from chatd.providers.selectors import (
     UnusableModelError,
     default_model_config,
     existing_model_config,
+    key_state,
     resolve_model_call,
 )
+from chatd.turns.failures import error_of_setup
 
 KEY = "live-very-secret-key"
 
@@ -174,6 +176,26 @@ def test_a_key_of_another_ring_is_named_and_not_shown(add, settings):
     error = unusable(config.pk)
     assert error.reason is Unusable.KEY_UNREADABLE
     assert KEY not in str(error)
+
+
+def test_a_key_that_cannot_be_read_stands_back_behind_one_that_can(add, provider, settings):
+    config = add("a")
+    AIProviderKey.objects.create(provider=provider, api_key="v1:of another ring:AAAA")
+    assert resolve_model_call(config.pk).api_key == KEY
+    AIProviderKey.objects.update(api_key="v1:of another ring:AAAA")
+    assert key_state(provider) is SecretState.KEY_MISSING
+    AIProviderKey.objects.create(provider=provider, api_key=seal("newer"))
+    assert key_state(provider) is SecretState.CURRENT
+    assert resolve_model_call(config.pk).api_key == "newer"
+
+
+def test_a_turn_that_needs_a_lost_key_fails_with_what_to_do(add, settings):
+    config = add("a")
+    settings.CHATD_ENCRYPTION_KEYS = ()
+    shown = error_of_setup(unusable(config.pk))
+    assert (shown["kind"], shown["retryable"]) == ("config", False)
+    assert "key of the Team OpenAI provider cannot be read" in shown["message"]
+    assert "enter it again" in shown["message"]
 
 
 def test_a_provider_without_a_key_is_called_without_one(add, provider):

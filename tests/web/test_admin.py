@@ -1,5 +1,8 @@
 """The administration pages: providers and models by hand, secrets that never come back."""
 
+from base64 import b64encode
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test import Client
@@ -8,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from chatd.accounts.actions import create_token
 from chatd.accounts.models import APIKey
 from chatd.chats.models import Chat
+from chatd.core.coverage import secrets_notice
 from chatd.core.fields import open_secret
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
 from tests.conftest import Cast
@@ -73,6 +77,58 @@ def test_saving_a_provider_without_a_key_keeps_the_key_and_with_one_replaces_it(
     assert open_secret(AIProviderKey.objects.get().api_key) == SECRET
     root.post(change, PROVIDER | {"new_key": "another-key"})
     assert open_secret(AIProviderKey.objects.get().api_key) == "another-key"
+
+
+LOST = (b64encode(bytes(32)).decode(),)
+
+
+def test_every_page_and_each_provider_tell_of_a_secret_that_cannot_be_read(
+    root: Client, settings: Any
+) -> None:
+    root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    root.post("/admin/providers/aiprovider/add/", PROVIDER | {"name": "keyless", "new_key": ""})
+    detail = f"{AIProvider.objects.get(name='team-gateway').pk}/change/"
+    lost = "needs to be entered again: its encryption key is missing"
+    for keys, key in ((settings.CHATD_ENCRYPTION_KEYS, "stored"), (LOST, lost)):
+        settings.CHATD_ENCRYPTION_KEYS = keys
+        for path in ("", detail):
+            page = root.get(f"/admin/providers/aiprovider/{path}").content.decode()
+            assert page.count(f">{key}<") == 1
+            assert page.count(">none<") == (path == "")
+            assert SECRET not in page
+        index = root.get("/admin/").content.decode()
+        assert ("1 of 1 stored secrets cannot be read" in index) == (key == lost)
+
+
+def test_strangers_are_not_told_of_secrets(client: Client, root: Client, settings: Any) -> None:
+    root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    settings.CHATD_ENCRYPTION_KEYS = LOST
+    page = Client().get("/admin/login/").content.decode()
+    assert secrets_notice()
+    assert "cannot be read" not in page
+
+
+def test_entering_a_lost_key_again_makes_it_whole(root: Client, settings: Any) -> None:
+    root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    settings.CHATD_ENCRYPTION_KEYS = LOST
+    change = f"/admin/providers/aiprovider/{AIProvider.objects.get().pk}/change/"
+    root.post(change, PROVIDER | {"new_key": "", "display_name": "Renamed"})
+    assert secrets_notice()
+    root.post(change, PROVIDER)
+    assert secrets_notice() == ""
+    assert open_secret(AIProviderKey.objects.get().api_key) == SECRET
+
+
+def test_without_encryption_keys_a_new_secret_is_refused_with_what_to_do(
+    root: Client, settings: Any
+) -> None:
+    settings.CHATD_ENCRYPTION_KEYS = ()
+    answer = root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    assert answer.status_code == 503
+    assert "CHATD_ENCRYPTION_KEYS is empty" in answer.content.decode()
+    assert not AIProvider.objects.exists()
+    root.post("/admin/providers/aiprovider/add/", PROVIDER | {"new_key": ""})
+    assert AIProvider.objects.count() == 1
 
 
 @pytest.mark.parametrize(

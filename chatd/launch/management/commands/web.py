@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from chatd.core.coverage import log_secrets_notice
 from chatd.launch.embedded import run_server
 from chatd.sockets.server import ChatdServer, server_config
 
@@ -17,4 +18,5 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000)
 
     def handle(self, *args: Any, host: str, port: int, **_: Any) -> None:
+        log_secrets_notice()
         run_server(ChatdServer(server_config(host=host, port=port)))
