@@ -53,6 +53,7 @@ class Environment:
     heal_seconds: float
     demo_pace: float
     token_max_days: int
+    audit_days: int
     sharing_disabled: bool
     force_debug_logging: bool
     older_clients: bool
@@ -168,6 +169,7 @@ def _read(read: _Reader) -> Environment:
         sharing_disabled=read.flag("CHATD_DISABLE_SHARING", default=False),
         force_debug_logging=read.flag("CHATD_FORCE_DEBUG_LOGGING", default=False),
         token_max_days=read.integer("CHATD_TOKEN_MAX_DAYS", 365, least=1),
+        audit_days=read.integer("CHATD_AUDIT_DAYS", 365),
         api_rate_limit=read.integer("CHATD_API_RATE_LIMIT", 512),
         upload_rate_limit=read.integer("CHATD_UPLOAD_RATE_LIMIT", 240),
         sign_in_rate_limit=read.integer("CHATD_SIGN_IN_RATE_LIMIT", 10),

@@ -10,6 +10,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from django.contrib.sessions.models import Session
 
 from chatd.accounts.actions import purge_expired_tokens
+from chatd.audit.actions import purge_entries
 from chatd.core.clock import now
 from chatd.core.coverage import log_secrets_notice
 from chatd.live.dispatch import RUN_TURN_TASK
@@ -30,9 +31,10 @@ def run_turn(chat_id: str) -> None:
 
 @shared_task(name="chatd.turns.housekeeping", ignore_result=True)
 def housekeeping() -> None:
-    """Remove sessions and tokens that have expired."""
+    """Remove sessions and tokens that have expired, and entries of the audit log that are old."""
     Session.objects.filter(expire_date__lt=now()).delete()
     purge_expired_tokens()
+    purge_entries(env.audit_days)
 
 
 @worker_ready.connect(dispatch_uid="chatd-worker-ready")
