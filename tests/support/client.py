@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from email.message import Message
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -64,12 +65,16 @@ def tool_calls_of(message: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
 
 
 class Client:
-    """Calls of one person against one web process. `bodies` keeps every answer."""
+    """Calls of one person against one web process.
+
+    `bodies` keeps every answer, `headers` are those of the last one.
+    """
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
         self.token = token
         self.bodies: list[bytes] = []
+        self.headers: Message = Message()
         self._organization_id = ""
 
     def call(self, method: str, path: str, body: Any = None, *, expect: int = 200) -> Any:
@@ -89,6 +94,7 @@ class Client:
         finally:
             connection.close()
         self.bodies.append(raw)
+        self.headers = answer.headers
         if answer.status != expect:
             raise ContractError(f"{method} {path}: {answer.status}, not {expect}: {raw[:600]!r}")
         if answer.status == 204:
