@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "chatd.accounts",
     "chatd.preferences",
     "chatd.providers",
+    "chatd.spending",
     "chatd.chats",
     "chatd.live",
     "chatd.turns",

@@ -47,6 +47,7 @@ from chatd.core.ids import NIL_UUID
 from chatd.providers.models import ModelConfig
 from chatd.providers.personal import root_model_of
 from chatd.providers.selectors import default_model_config, existing_model_config
+from chatd.spending.admission import check_limit
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ class Stored:
 
 
 def create_chat(actor: Actor, request: NewChat) -> Stored:
-    """Create a chat that starts at once. Raises ChatdError 400, 403."""
+    """Create a chat that starts at once. Raises ChatdError 400, 403, 409 (usage limit)."""
     user = actor.user
     if request.organization_id is None or request.organization_id == NIL_UUID:
         raise bad_request("organization_id is required.")
@@ -108,10 +109,11 @@ def create_chat(actor: Actor, request: NewChat) -> Stored:
     labels = check_labels(request.labels)
     dynamic_tools = check_dynamic_tools(request.dynamic_tools)
     client_type = _check_client_type(request.client_type)
-    model = chosen or existing_model_config(request.model_config_id)
-    if model is None:
-        raise bad_request("Invalid model config ID.")
     with transaction.atomic():
+        check_limit(user.pk, member.organization_id)
+        model = chosen or existing_model_config(request.model_config_id)
+        if model is None:
+            raise bad_request("Invalid model config ID.")
         chat = states.create_chat(
             owner=user,
             organization=member.organization,
@@ -132,7 +134,7 @@ def create_chat(actor: Actor, request: NewChat) -> Stored:
 def send_message(actor: Actor, chat_id: UUID, request: Callable[[], NewMessageRequest]) -> Stored:
     """Send a message to one's own chat. `request` decodes the body, after the rights are known.
 
-    Raises ChatdError 400, 403, 404, 429.
+    Raises ChatdError 400, 403, 404, 409 (usage limit), 429.
     """
     chat = get_own_chat_for(actor.user, chat_id, may="send messages")
     _refuse_archived(chat, "Cannot send messages to an archived chat.")
@@ -171,7 +173,10 @@ def edit_message(
     message_id: Callable[[], int],
     request: Callable[[], NewMessageRequest],
 ) -> Stored:
-    """Replace a user message and everything after it. Raises ChatdError 400, 403, 404."""
+    """Replace a user message and everything after it.
+
+    Raises ChatdError 400, 403, 404, 409 (usage limit).
+    """
     chat = get_own_chat_for(actor.user, chat_id, may="edit messages")
     archived = "Cannot edit messages in an archived chat."
     _refuse_archived(chat, archived)

@@ -48,12 +48,6 @@ def set_pin(chat: Chat, position: int) -> None:
     _renumber(order)
 
 
-def close_gaps(owner_id: UUID) -> None:
-    """Renumber the owner's pins after one of them went away. In a transaction."""
-    lock_pins(owner_id)
-    _renumber(_pinned_ids(owner_id))
-
-
 def _pinned_ids(owner_id: UUID) -> list[UUID]:
     pinned = Chat.objects.filter(owner_id=owner_id, archived=False, pin_order__gt=0)
     return list(pinned.order_by("pin_order", "pk").values_list("pk", flat=True))

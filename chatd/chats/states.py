@@ -39,13 +39,14 @@ from chatd.chats.moves import (
 )
 from chatd.chats.partial import Partial
 from chatd.chats.parts import ToolResultPart, to_stored
-from chatd.chats.pins import close_gaps, lock_pins_of
+from chatd.chats.pins import lock_pins_of, set_pin
 from chatd.chats.search import index_messages
 from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import NewMessage, announce_created, lock_chat, transition
 from chatd.core.clock import now, rfc3339
 from chatd.core.errors import bad_request, not_found
 from chatd.providers.models import ModelConfig
+from chatd.spending.admission import check_limit
 
 INTERRUPTED_BY_USER = "Tool execution interrupted by user"
 INTERRUPTED_BY_PROMOTION = "Tool execution interrupted by queued message promotion"
@@ -133,10 +134,12 @@ def send_message(
 
     With `interrupt` a busy chat stops what it does, keeps the partial answer, and takes the head
     of the queue. An idle chat with a backlog takes its head too: nothing strands.
-    Raises EpisodeMovedError, StateConflictError, ChatdError 400 (model), 429 (queue full).
+    Raises EpisodeMovedError, StateConflictError, ChatdError 400 (model), 409 (usage limit),
+    429 (queue full).
     """
     event = Event.SEND_INTERRUPT if interrupt else Event.SEND
     with transition(chat_id, event) as t:
+        check_limit(t.chat.owner_id, t.chat.organization_id)
         model = model_for(t.chat, message.model_config_id, strict=True)
         if change_plan_mode:
             t.set(plan_mode=plan_mode or None)
@@ -179,9 +182,10 @@ def edit_message(chat_id: UUID, message_id: int, message: UserContent) -> tuple[
     """Cut history at a user message, put a new one in its place, empty the queue, start anew.
 
     Debug runs about what was cut are deleted. Raises StateConflictError, ChatdError 400 (role,
-    model) or 404 (message).
+    model), 404 (message) or 409 (usage limit).
     """
     with transition(chat_id, Event.EDIT) as t:
+        check_limit(t.chat.owner_id, t.chat.organization_id)
         original = ChatMessage.objects.filter(pk=message_id, chat_id=chat_id, deleted=False).first()
         if original is None:
             raise not_found(
@@ -265,6 +269,8 @@ def archive_chat(chat_id: UUID, *, partials: Mapping[UUID, Partial] | None = Non
     with transaction.atomic():
         lock_pins_of(chat_id)
         family = _locked_family(chat_id)
+        if family[0].pin_order:
+            set_pin(family[0], 0)  # locks other chats, which must come before what is spent
         done = [_archive_one(family[0].pk, known)]
         done += [_archive_one(chat.pk, known) for chat in family[1:] if not chat.archived]
         # The family is kept together: retention counts from now for all of it.
@@ -272,8 +278,6 @@ def archive_chat(chat_id: UUID, *, partials: Mapping[UUID, Partial] | None = Non
         instant = now()
         Chat.objects.filter(pk__in=earlier).update(archived_at=instant, updated_at=instant)
         delete_runs_of([chat.pk for chat in family], started_before=instant)
-        if family[0].pin_order:
-            close_gaps(family[0].owner_id)
         return done
 
 

@@ -19,6 +19,8 @@ from chatd.chats.search import index_title
 from chatd.chats.transition import NewMessage, lock_chat, message_row, watch_after_commit
 from chatd.core.clock import now
 from chatd.core.errors import bad_request, conflict
+from chatd.spending.actions import record_spend
+from chatd.spending.admission import check_limit
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +56,10 @@ def rename(chat: Chat, raw: str) -> None:
 
 @contextmanager
 def title_claim(chat_id: UUID) -> Iterator[TitleClaim]:
-    """Hold the title of a chat while a model is asked for one. Raises ChatdError 404, 409."""
+    """Hold the title of a chat while a model is asked for one, which its owner can still pay.
+
+    Raises ChatdError 404, 409.
+    """
     claim = _take(chat_id)
     try:
         yield claim
@@ -89,6 +94,12 @@ def _record(chat: Chat, cost: NewMessage) -> None:
     row = message_row(cost, chat_id=chat.pk, revision=chat.snapshot_version, at=now())
     row.deleted = True
     row.save(force_insert=True)
+    record_spend(
+        owner_id=chat.owner_id,
+        organization_id=chat.organization_id,
+        at=row.created_at,
+        micros=row.total_cost_micros or 0,
+    )
 
 
 def _check_unlocked(chat: Chat) -> None:
@@ -103,6 +114,7 @@ def _check_unlocked(chat: Chat) -> None:
 def _take(chat_id: UUID) -> TitleClaim:
     chat = lock_chat(chat_id)
     _check_unlocked(chat)
+    check_limit(chat.owner_id, chat.organization_id)
     if chat.status == Status.RUNNING:
         return TitleClaim(chat, None)
     lock_id = uuid4()

@@ -26,6 +26,7 @@ from chatd.core.shapes import shaped
 from chatd.live.backend import live_backend
 from chatd.live.dispatch import enqueue_turn
 from chatd.live.messages import CancelRunner, ChatNotice, Notice, Notification, OwnerNotice
+from chatd.spending.actions import record_spend
 
 
 class StateConflictError(Exception):
@@ -64,6 +65,7 @@ class NewMessage:
     model_config_id: UUID | None = None
     usage: StepUsage = field(default_factory=StepUsage)
     runtime_ms: int | None = None
+    total_cost_micros: int | None = None
     provider_response_id: str | None = None
 
 
@@ -86,6 +88,7 @@ def message_row(message: NewMessage, *, chat_id: UUID, revision: int, at: dateti
         cache_creation_tokens=usage.cache_creation_tokens or None,
         cache_read_tokens=usage.cache_read_tokens or None,
         context_limit=usage.context_limit or None,
+        total_cost_micros=message.total_cost_micros,
         runtime_ms=message.runtime_ms or None,
         provider_response_id=message.provider_response_id,
         created_at=at,
@@ -124,6 +127,7 @@ class Transition:
         self._watch: list[_WatchEvent] = []
         self._notify: dict[str, Any] = {}
         self._unchanged = False
+        self._spent_micros = 0
         if not self._targets:
             raise StateConflictError(event, chat)
         chat.snapshot_version += 1
@@ -192,6 +196,7 @@ class Transition:
             for message in messages
         )
         index_messages(self.chat, rows)
+        self._spent_micros += sum(row.total_cost_micros or 0 for row in rows)
         self._history_changed()
         visible = [row.pk for row in rows if row.visibility != Visibility.MODEL]
         if visible:
@@ -242,6 +247,12 @@ class Transition:
         )
         if written != 1:
             raise self.conflict("another transition was first")
+        record_spend(
+            owner_id=chat.owner_id,
+            organization_id=chat.organization_id,
+            at=self.at,
+            micros=self._spent_micros,
+        )
         notices = self._notices()
         wake = "status" in self._changed and chat.status == Status.PENDING
         transaction.on_commit(lambda: _after_commit(notices, chat.pk if wake else None))

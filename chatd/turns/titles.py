@@ -87,10 +87,7 @@ def proposing_title(actor: Actor, chat_id: UUID) -> Iterator[Callable[[], str]]:
 
 
 def _make(claim: TitleClaim, failure: str) -> MadeTitle:
-    """Ask for a title; nobody is asked about a chat in which its user wrote nothing.
-
-    A refusal because of what was spent belongs first: after the lock, before the messages.
-    """
+    """Ask for a title; nobody is asked about a chat in which its user wrote nothing."""
     chat = claim.chat
     prompt = title_prompt(first_and_last_messages(chat.pk, MESSAGES_AT_EACH_END))
     if prompt is None:

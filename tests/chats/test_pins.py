@@ -9,7 +9,6 @@ from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
 from chatd.chats import properties, states, transition
 from chatd.chats.models import Chat
-from chatd.chats.pins import close_gaps
 from chatd.chats.properties import ChatChanges, update_chat
 from chatd.core.errors import ChatdError
 from chatd.providers.models import ModelConfig
@@ -113,15 +112,6 @@ def test_gaps_and_duplicates_of_the_past_are_healed_by_any_pin(made, cast):
     pin(made["e"], 1)
     tied = [Chat.objects.get(pk=chat.pk).title for chat in (first, second)]
     assert order_of(cast.alice) == ["d", *tied, "c", "e"]
-
-
-def test_closing_gaps_twice_writes_nothing_the_second_time(pinned, cast):
-    Chat.objects.filter(pk=pinned["c"].pk).update(pin_order=0)
-    close_gaps(cast.alice.pk)
-    assert order_of(cast.alice) == ["a", "b", "d", "e"]
-    before = list(Chat.objects.order_by("pk").values())
-    close_gaps(cast.alice.pk)
-    assert list(Chat.objects.order_by("pk").values()) == before
 
 
 def test_pins_of_another_owner_are_left_alone(pinned, cast, model):

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from chatd.chats import debug, selectors
 from chatd.chats.debug_models import (
@@ -30,6 +29,8 @@ from chatd.core.clock import now
 from chatd.providers.models import ModelConfig
 from chatd.turns.sweep import sweep
 from tests.conftest import Cast
+from tests.support import plans
+from tests.support.plans import analyze
 
 pytestmark = pytest.mark.django_db
 
@@ -76,7 +77,7 @@ def chats(cast: Cast, model: ModelConfig) -> list[Chat]:
         )
         for number, chat in enumerate(made)
     )
-    _analyze()
+    analyze()
     return made
 
 
@@ -99,39 +100,12 @@ def debug_runs(chats: list[Chat]) -> list[ChatDebugRun]:
             ]
         )
     )
-    _analyze()
+    analyze()
     return made
 
 
-def _analyze() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
-
-
 def scans(read: Callable[[], Any]) -> list[str]:
-    """Return the steps of the plans of `read` that go through a whole table of chats."""
-    with CaptureQueriesContext(connection) as captured:
-        read()
-    found = []
-    for query in captured.captured_queries:
-        if query["sql"].startswith(("SELECT", "DELETE")):
-            found += [step for step in _plan(query["sql"]) if _is_scan(step)]
-    return found
-
-
-def _plan(sql: str) -> list[str]:
-    how = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
-    with connection.cursor() as cursor:
-        cursor.execute(f"{how} {sql}")
-        return [str(row[-1]) for row in cursor.fetchall()]
-
-
-def _is_scan(step: str) -> bool:
-    words = step.replace(",", " ").split()
-    named = any(table in words for table in TABLES)
-    if connection.vendor == "postgresql":
-        return named and "Seq Scan" in step
-    return named and words[0] == "SCAN" and "INDEX" not in words
+    return plans.scans(read, TABLES)
 
 
 @pytest.mark.parametrize("query", ["", "has_unread:true"])

@@ -1,0 +1,44 @@
+"""How the database would answer: from an index, or by going through a whole table."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+
+def analyze() -> None:
+    """Have the planner know how large the tables are."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+def statements(run: Callable[[], Any]) -> list[str]:
+    """Return the SQL that `run` sends."""
+    with CaptureQueriesContext(connection) as captured:
+        run()
+    return [str(query["sql"]) for query in captured.captured_queries]
+
+
+def scans(read: Callable[[], Any], tables: Collection[str]) -> list[str]:
+    """Return the steps of the plans of `read` that go through a whole one of these tables."""
+    found = []
+    for sql in statements(read):
+        if sql.startswith(("SELECT", "DELETE", "UPDATE")):
+            found += [step for step in _plan(sql) if _is_scan(step, tables)]
+    return found
+
+
+def _plan(sql: str) -> list[str]:
+    how = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{how} {sql}")
+        return [str(row[-1]) for row in cursor.fetchall()]
+
+
+def _is_scan(step: str, tables: Collection[str]) -> bool:
+    words = step.replace(",", " ").split()
+    named = any(table in words for table in tables)
+    if connection.vendor == "postgresql":
+        return named and "Seq Scan" in step
+    return named and words[0] == "SCAN" and "INDEX" not in words
