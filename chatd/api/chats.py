@@ -169,6 +169,7 @@ class ChatViewSet(ResourceViewSet):
         status=201,
         body=CreateChatRequest,
         refusals=[403],
+        limited=True,
     )
     def create(self, request: Request) -> Response:
         wanted = decode_body(request, CreateChatRequest, cap=MAX_CREATE_BODY_BYTES)

@@ -36,7 +36,8 @@ class Operation:
 
     `answer` and `body` are types: a TypedDict, a Struct, a list of one; None is nothing, and a
     mapping gives a JSON Schema for each media type. `refusals` are the statuses of this route
-    beside those that every route has. `public` routes are answered to everybody.
+    beside those that every route has. `public` routes are answered to everybody, `limited` ones
+    are refused to who has used up their usage limit.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     refusals: Sequence[int] = ()
     public: bool = False
+    limited: bool = False
 
     def __call__(self, handler: Handler) -> Handler:
         setattr(handler, _ATTRIBUTE, self)

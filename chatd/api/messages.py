@@ -106,6 +106,7 @@ class MessageViewSet(ResourceViewSet):
         answer=shapes.SentMessage,
         body=SendMessageRequest,
         refusals=[403],
+        limited=True,
     )
     def create(self, request: Request, chat: str) -> Response:
         sent = send_message(
@@ -138,6 +139,7 @@ class MessageViewSet(ResourceViewSet):
         answer=shapes.EditedMessage,
         body=SendMessageRequest,
         refusals=[403],
+        limited=True,
     )
     def partial_update(self, request: Request, chat: str, message: str) -> Response:
         edited = edit_message(

@@ -25,6 +25,7 @@ from chatd.api.views import WRITES
 from chatd.chats.parts import INTERNAL_FIELDS, AnyPart
 from chatd.core.errors import Error
 from chatd.core.shapes import REQUIRED
+from chatd.spending.shapes import UsageLimitExceeded
 
 SCHEMA_REF = "#/components/schemas/{name}"
 
@@ -37,6 +38,8 @@ PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "config": {"type": "string", "format": "uuid", "description": "A model config."},
     "context": {"type": "string", "description": "The job, or the kind of chats."},
     "kind": {"type": "string", "enum": ["git", "desktop"]},
+    "user_id": {"type": "string", "format": "uuid"},
+    "group_id": {"type": "string", "format": "uuid"},
     "user": {"type": "string", "description": "`me`, one's own id or one's own name."},
 }
 
@@ -134,7 +137,7 @@ class DocumentedSchema(AutoSchema):
             "responses": {
                 str(stated.status): _success(stated, components, writes=writes),
                 **{
-                    str(status): components.refusal(status)
+                    str(status): components.refusal(status, limited=stated.limited)
                     for status in _refusals(stated, path, writes=writes)
                 },
             },
@@ -199,19 +202,24 @@ class _Components:
             return {media: {"schema": schema} for media, schema in shape.items()}
         return {JSON: {"schema": self._schema(shape)}}
 
-    def refusal(self, status: int) -> dict[str, Any]:
+    def refusal(self, status: int, *, limited: bool) -> dict[str, Any]:
         """Return a reference to the answer of a refusal."""
+        name = HTTPStatus(status).name.title().replace("_", "")
         described: dict[str, Any] = {
             "description": REFUSALS[status],
             "content": self.content(Error),
         }
+        if limited and status == 409:
+            name = "ConflictOrLimit"
+            described["description"] += " Or the limit of what may be spent is used up."
+            both = [self._schema(UsageLimitExceeded), self._schema(Error)]
+            described["content"] = {JSON: {"schema": {"anyOf": both}}}
         if status == 400:
             described["content"]["text/plain"] = {
                 "schema": {"type": "string", "description": "A browser's request failed CSRF."}
             }
         if status in (429, 503):
             described["headers"] = _RETRY_AFTER
-        name = HTTPStatus(status).name.title().replace("_", "")
         return self._add(ResolvedComponent.RESPONSE, name, described)
 
     def parameter(self, name: str, described: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class TitleViewSet(ResourceViewSet):
         description="Waits for the model, up to 30 seconds. Without messages nothing changes.",
         answer=shapes.Chat,
         refusals=[403],
+        limited=True,
     )
     @slow_write
     def regenerate(self, request: Request, chat: str) -> Iterator[Finish]:
@@ -35,6 +36,7 @@ class TitleViewSet(ResourceViewSet):
         description="Like regenerating, but the chat keeps its title.",
         answer=shapes.SuggestedTitle,
         refusals=[403],
+        limited=True,
     )
     @slow_write
     def propose(self, request: Request, chat: str) -> Iterator[Finish]:

@@ -15,10 +15,16 @@ from chatd.api.sharing import AclViewSet
 from chatd.api.sockets import SocketViewSet
 from chatd.api.titles import TitleViewSet
 from chatd.api.tools import ToolResultsViewSet
+from chatd.api.usage_limits import (
+    UsageLimitGroupOverrideViewSet,
+    UsageLimitOverrideViewSet,
+    UsageLimitViewSet,
+)
 from chatd.api.views import ResourceViewSet, route_not_found
 
 # Segments that are never a chat, whatever is served below them.
 _LITERALS = "model-configs|providers|user-provider-configs|config|cost|insights|usage-limits"
+_LIMITS = "experimental/chats/usage-limits"
 _CHAT = r"experimental/chats/(?P<chat>[^/]+)"
 
 
@@ -35,6 +41,20 @@ urlpatterns = [
     _route(r"experimental/chats/files/(?P<file>[^/]+)", FileViewSet, get="retrieve"),
     _route(r"experimental/chats/models", CatalogViewSet, get="list"),
     _route(r"experimental/chats/by-workspace", ChatViewSet, get="by_workspace"),
+    _route(_LIMITS, UsageLimitViewSet, get="retrieve", put="update"),
+    _route(f"{_LIMITS}/status", UsageLimitViewSet, get="status"),
+    _route(
+        rf"{_LIMITS}/overrides/(?P<user_id>[^/]+)",
+        UsageLimitOverrideViewSet,
+        put="update",
+        delete="destroy",
+    ),
+    _route(
+        rf"{_LIMITS}/group-overrides/(?P<group_id>[^/]+)",
+        UsageLimitGroupOverrideViewSet,
+        put="update",
+        delete="destroy",
+    ),
     _route(r"experimental/chats/watch", SocketViewSet, get="watch"),
     _route(rf"{_CHAT}/stream", SocketViewSet, get="stream"),
     _route(rf"{_CHAT}/stream/(?P<kind>git|desktop)", SocketViewSet, get="workspace"),

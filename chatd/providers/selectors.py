@@ -127,3 +127,17 @@ def key_in_use(stored: Iterable[str]) -> str:
 def key_state(provider: AIProvider) -> SecretState:
     """Return the state of the key that calls to a provider are made with."""
     return secret_state(key_in_use(key.api_key for key in provider.keys.all()))
+
+
+def count_unpriced_models() -> int:
+    """Return how many enabled models have neither a price of input nor one of output."""
+    enabled = ModelConfig.objects.filter(enabled=True, deleted=False)
+    return sum(not _is_priced(options) for options in enabled.values_list("options", flat=True))
+
+
+def _is_priced(options: Mapping[str, Any]) -> bool:
+    """Look for prices where they stand now, and at the top level, where they stood before."""
+    stored = options.get("cost")
+    prices = {**options, **(stored if isinstance(stored, Mapping) else {})}
+    names = ("input_price_per_million_tokens", "output_price_per_million_tokens")
+    return any(prices.get(name) is not None for name in names)

@@ -24,6 +24,7 @@ NIL = "00000000-0000-0000-0000-000000000000"
 JSON_TYPE = "application/json; charset=utf-8"
 SIGNED_OUT = "You are signed out or your session has expired. Please sign in again to continue."
 NOT_FOUND = {"message": NOT_FOUND_MESSAGE}
+LIMIT_EXCEEDED = "Chat usage limit exceeded."
 
 _NOTHING = object()
 
@@ -117,7 +118,11 @@ def _check_form(answer: Answer, *, plain: bool, head: bool) -> None:
     assert answer.raw.endswith(b"\n")
     if answer.status >= 400:
         assert answer.body["message"]
-        assert set(answer.body) <= {"message", "detail", "validations"}
+        if answer.body["message"] == LIMIT_EXCEEDED:
+            assert answer.status == 409
+            assert set(answer.body) == {"message", "spent_micros", "limit_micros", "resets_at"}
+        else:
+            assert set(answer.body) <= {"message", "detail", "validations"}
 
 
 def api_of(user: User) -> Api:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from chatd.accounts.models import Group, User
 from chatd.audit.actions import Author
 from chatd.chats.models import Chat, ChatMessage, Role
 from chatd.preferences.actions import store_settings
@@ -55,6 +56,13 @@ class Route:
             path = path.replace("{queued}", str(queue(chat).pk))
         if "{config}" in path:
             path = path.replace("{config}", str(chats.model.pk))
+        if "{user_id}" in path:
+            User.objects.filter(pk=chat.owner_id).update(chat_spend_limit_micros=DOLLARS)
+            path = path.replace("{user_id}", str(chat.owner_id))
+        if "{group_id}" in path:
+            everyone = Group.objects.filter(pk=chat.organization_id)
+            everyone.update(chat_spend_limit_micros=DOLLARS)
+            path = path.replace("{group_id}", str(chat.organization_id))
         if "{run}" in path:
             path = path.replace("{run}", str(debug_run(chat).pk))
         return Scene(chat, path)
@@ -64,6 +72,7 @@ class Route:
         return re.sub(r"{\w+}", other, self.path.replace("{chat}", chat))
 
 
+DOLLARS = 100_000_000
 _CONTENT = {"content": [text_part("again")]}
 
 LIST = Route("list", "GET", "/chats", 200, reads=True)
@@ -204,6 +213,20 @@ OWN_CONFIG = [
     Route("delete own threshold", "DELETE", f"{_THRESHOLDS}/{{config}}", 204),
 ]
 
+_LIMITS = "/chats/usage-limits"
+_OVERRIDE = f"{_LIMITS}/overrides/{{user_id}}"
+_GROUP_OVERRIDE = f"{_LIMITS}/group-overrides/{{group_id}}"
+_LIMIT = {"spend_limit_micros": DOLLARS}
+LIMIT_STATUS = Route("limit status", "GET", f"{_LIMITS}/status", 200, reads=True)
+GET_LIMITS = Route("get limits", "GET", _LIMITS, 200, reads=True, admin=True)
+LIMIT_CHANGES = [
+    Route("put limits", "PUT", _LIMITS, 200, body=_LIMIT | {"period": "day"}, admin=True),
+    Route("put override", "PUT", _OVERRIDE, 200, body=_LIMIT, admin=True),
+    Route("delete override", "DELETE", _OVERRIDE, 204, admin=True),
+    Route("put group override", "PUT", _GROUP_OVERRIDE, 200, body=_LIMIT, admin=True),
+    Route("delete group override", "DELETE", _GROUP_OVERRIDE, 204, admin=True),
+]
+
 ROUTES = [
     LIST,
     CREATE,
@@ -236,6 +259,9 @@ ROUTES = [
     MY_ORGANIZATIONS,
     *SITE_CONFIG,
     *OWN_CONFIG,
+    LIMIT_STATUS,
+    GET_LIMITS,
+    *LIMIT_CHANGES,
 ]
 ROUTES_OF_BYTES = [
     ("experimental/chats/files/?$", "post"),

@@ -16,7 +16,14 @@ from chatd.chats.models import Chat, ChatFile, ChatFileLink
 from chatd.sockets.routing import websocket_application
 from tests.api.client import API, NOT_FOUND, Api, Chats, text_part
 from tests.api.conftest import make_admin
-from tests.api.routes import OWN_CONFIG, ROUTES, ROUTES_OF_BYTES, SITE_CONFIG, Route
+from tests.api.routes import (
+    LIMIT_CHANGES,
+    OWN_CONFIG,
+    ROUTES,
+    ROUTES_OF_BYTES,
+    SITE_CONFIG,
+    Route,
+)
 from tests.conftest import Cast
 from tests.sockets.live import LiveServer
 from tests.support.debug import debug_run
@@ -127,6 +134,7 @@ CREATES = _row("ok  ok     403    ok    ok    ok      403  ok    ok       403  4
 ANYBODY = _row("ok  ok     ok     ok    ok    ok      ok   ok    ok       ok   ok       401")
 FOR_ADMINS = _row("404 404  404    404   ok    404     404  404   404      404  404      401")
 AUDITED = _row("404  404    404    404   ok    ok      404  404   404      404  404      401")
+REPORTS = _row("403  403    403    403   ok    ok      403  403   403      403  403      401")
 CHANGES = _row("403  403    403    403   ok    403     403  403   403      403  403      401")
 
 MATRIX: dict[str, dict[Caller, str]] = {
@@ -170,6 +178,9 @@ MATRIX: dict[str, dict[Caller, str]] = {
     "get template-allowlist": AUDITED,
     "put template-allowlist": FOR_ADMINS,
     **{route.name: ANYBODY for route in OWN_CONFIG},
+    "limit status": ANYBODY,
+    "get limits": REPORTS,
+    **{route.name: CHANGES for route in LIMIT_CHANGES},
 }
 
 UPLOAD = Route("upload", "POST", "/chats/files", 201)

@@ -12,6 +12,7 @@ from chatd.api.documenting import operation_of
 from chatd.api.openapi import PATH_PARAMETERS, document
 from chatd.api.urls import urlpatterns
 from chatd.api.views import ResourceViewSet
+from chatd.core.clock import ZERO_TIME
 from tests.api.client import JSON_TYPE, Api
 from tests.api.documented import check_answer
 
@@ -83,6 +84,27 @@ def test_every_write_and_no_read_takes_an_idempotency_key(key):
     references = [parameter.get("$ref") for parameter in OPERATIONS[key]["parameters"]]
     taken = "#/components/parameters/IdempotencyKey" in references
     assert taken == (key[1] != "get")
+
+
+def test_what_costs_money_and_nothing_else_may_be_refused_for_a_limit():
+    reference = "#/components/responses/ConflictOrLimit"
+    limited = {
+        operation["operationId"]
+        for operation in OPERATIONS.values()
+        if operation["responses"].get("409", {}).get("$ref") == reference
+    }
+    assert limited == {
+        "createChat",
+        "sendMessage",
+        "editMessage",
+        "regenerateTitle",
+        "proposeTitle",
+    }
+    body = {"message": "No.", "spent_micros": 2, "limit_micros": 1, "resets_at": ZERO_TIME}
+    check_answer("POST", "/api/experimental/chats", 409, JSON_TYPE, body)
+    check_answer("POST", "/api/experimental/chats", 409, JSON_TYPE, {"message": "No."})
+    with pytest.raises(AssertionError):
+        check_answer("POST", "/api/experimental/chats/x/interrupt", 409, JSON_TYPE, body)
 
 
 def test_only_the_document_itself_is_public():
