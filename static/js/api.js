@@ -1,5 +1,7 @@
 // Calls to the REST API of the same origin, with the CSRF header; and what its refusals say.
 
+import { localTime } from "./times.js";
+
 export class Refusal extends Error {
   constructor(message, detail, status) {
     super(message);
@@ -36,9 +38,23 @@ export async function call(method, url, body) {
   }
   throw new Refusal(
     answer?.message ?? (text && text.length < 300 ? text : `The server answered ${response.status}.`),
-    answer?.detail ?? "",
+    answer?.detail ?? limitDetail(answer),
     response.status,
   );
+}
+
+/** What is said to who has used up a limit; nothing about other refusals. */
+function limitDetail(answer) {
+  if (!answer?.resets_at) return "";
+  const [spent, limit] = [answer.spent_micros, answer.limit_micros].map(dollars);
+  const anew = localTime(answer.resets_at);
+  return `You have spent ${spent}; the limit is ${limit}. You can go on when it starts anew: ${anew}.`;
+}
+
+function dollars(micros) {
+  const digits = micros < 1e6 ? 6 : 2;
+  const money = { style: "currency", currency: "USD", maximumFractionDigits: digits };
+  return new Intl.NumberFormat("en", money).format(micros / 1e6);
 }
 
 function parsed(text) {

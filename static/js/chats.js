@@ -4,6 +4,7 @@
 import { fetchDocument } from "./api.js";
 import { Composer, forgetDraft } from "./composer.js";
 import { LiveSocket } from "./socket.js";
+import "./times.js";
 
 const page = document.getElementById("chat-list-page");
 const list = document.getElementById("chat-list");

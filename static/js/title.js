@@ -1,6 +1,8 @@
 // The form that names the chat, without a reload: it is sent as it is, and what the server answers
 // with takes its place. A suggestion takes seconds; the page stays usable meanwhile.
 
+import { showLocalTimes } from "./times.js";
+
 const byId = (id) => document.getElementById(id);
 
 /** Watch the form. `onRenamed(page)` gets the page of the chat under its new title. */
@@ -45,6 +47,7 @@ async function send(form, button, onRenamed) {
   const isRenamed = answer.redirected;
   const wasOpen = byId("title-edit").open;
   details.open = wasOpen && !isRenamed;
+  showLocalTimes(details);
   byId("title-edit").replaceWith(document.adoptNode(details));
   if (isRenamed) onRenamed(fresh);
   if (wasOpen) (isRenamed ? details.querySelector("summary") : byId("title")).focus();

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,7 +20,10 @@ from pytest_django.live_server_helper import LiveServer
 from chatd.accounts.models import User
 from chatd.chats.models import Chat, ChatMessage, Role
 from chatd.chats.wire import message_body
+from chatd.core.clock import now
+from chatd.spending.periods import Period, window_of
 from tests.support.services import chromium
+from tests.support.spending import limit_everybody, spend_in
 from tests.web.conftest import add_message, browser_of, text
 
 pytestmark = [
@@ -81,8 +85,16 @@ def chrome() -> Iterator[Browser]:
 
 @pytest.fixture
 def tab(chrome: Browser, live_server: LiveServer, alice: User) -> Iterator[Page]:
+    with _signed_in(chrome, live_server, alice) as page:
+        yield page
+
+
+@contextmanager
+def _signed_in(
+    chrome: Browser, live_server: LiveServer, alice: User, **options: Any
+) -> Iterator[Page]:
     """Alice's tab, signed in. Anything that a script throws fails the test."""
-    context = chrome.new_context(base_url=live_server.url)
+    context = chrome.new_context(base_url=live_server.url, **options)
     session = browser_of(alice).cookies["sessionid"].value
     context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
     page = context.new_page()
@@ -299,6 +311,33 @@ def test_what_cannot_be_sent_stays_in_the_box_with_the_reason(
     expect(tab.locator("#send-error")).to_have_text("Message queue is full. Maximum 20 messages.")
     expect(box).to_have_value("precious")
     expect(box).to_be_editable()
+
+
+def test_who_has_used_up_a_limit_is_told_until_when_in_their_own_time(
+    chrome: Browser, live_server: LiveServer, alice: User, new_chat: NewChat
+) -> None:
+    chat = new_chat(status="waiting")
+    limit_everybody(1_500_000)
+    spend_in(chat, 2_000_000)
+    end = window_of(Period.MONTH, now()).end
+    with _signed_in(chrome, live_server, alice, timezone_id="Asia/Kolkata", locale="en-GB") as tab:
+        open_chat(tab, chat)
+        box = tab.get_by_label("Your message")
+        box.fill("precious")
+        box.press("Enter")
+        expect(tab.locator("#send-error")).to_have_text(
+            "Chat usage limit exceeded. You have spent $2.00; the limit is $1.50. You can go on"
+            f" when it starts anew: {end.day} {end:%B %Y} at 05:30."
+        )
+        expect(box).to_have_value("precious")
+        tab.locator("#title-edit summary").click()
+        tab.get_by_role("button", name="Suggest a title").click()
+        expect(tab.locator("#title-form time")).to_have_text(f"{end.day} {end:%B %Y} at 05:30")
+        tab.goto("/chats")
+        tab.get_by_label("Your message").fill("precious")
+        tab.get_by_role("button", name="Start chat").click()
+        expect(tab.locator(".notice-error time")).to_have_text(f"{end.day} {end:%B %Y} at 05:30")
+        expect(tab.get_by_label("Your message")).to_have_value("precious")
 
 
 def test_a_draft_survives_a_reload(tab: Page, opened: tuple[Chat, Stream]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 import orjson
 from django import template
@@ -14,6 +15,7 @@ from chatd.core.words import highlighted
 register = template.Library()
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_MICROS = 1_000_000
 
 
 @register.filter
@@ -31,6 +33,16 @@ def ago(instant: datetime) -> str:
     if seconds < 7 * _DAY:
         return f"{int(seconds // _DAY)} days ago"
     return f"{instant.day} {instant:%b %Y}"
+
+
+@register.filter
+def dollars(micros: int) -> str:
+    """Return micros of a dollar as money: in cents, and exactly where it is less than a dollar."""
+    amount = Decimal(micros) / _MICROS
+    if amount >= 1:
+        return f"${amount:,.2f}"
+    whole, digits = f"{amount:.6f}".rstrip("0").split(".")
+    return f"${whole}.{digits:0<2}"
 
 
 @register.filter
