@@ -55,6 +55,7 @@ class Environment:
     token_max_days: int
     audit_days: int
     sharing_disabled: bool
+    allow_byok: bool
     force_debug_logging: bool
     older_clients: bool
     api_rate_limit: int
@@ -167,6 +168,7 @@ def _read(read: _Reader) -> Environment:
         demo_pace=read.number("CHATD_DEMO_PACE", 1),
         older_clients=read.flag("CHATD_OLDER_CLIENTS", default=False),
         sharing_disabled=read.flag("CHATD_DISABLE_SHARING", default=False),
+        allow_byok=read.flag("CHATD_ALLOW_BYOK", default=True),
         force_debug_logging=read.flag("CHATD_FORCE_DEBUG_LOGGING", default=False),
         token_max_days=read.integer("CHATD_TOKEN_MAX_DAYS", 365, least=1),
         audit_days=read.integer("CHATD_AUDIT_DAYS", 365),

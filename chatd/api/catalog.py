@@ -36,6 +36,8 @@ class CatalogViewSet(ResourceViewSet):
     @Operation("listChatModels", "List the models that can be chosen", answer=shapes.Catalog)
     def list(self, request: Request) -> Response:
         body: shapes.Catalog = {
-            "providers": [provider_body(provider) for provider in list_catalog()]
+            "providers": [
+                provider_body(provider) for provider in list_catalog(self.actor(request).user.pk)
+            ]
         }
         return Response(body)

@@ -8,8 +8,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chatd.providers.actions import delete_model_config, save_model_config, save_provider
+from chatd.providers.keys import key_state
 from chatd.providers.models import AIProvider, ModelConfig
-from chatd.providers.selectors import key_state
 
 
 class ProviderForm(forms.ModelForm[AIProvider]):

@@ -6,25 +6,12 @@ Nothing is asked of the providers themselves.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from uuid import UUID
 
-from django.db.models import QuerySet
-
-from chatd.core.crypto import SecretState
 from chatd.llm.providers import PROVIDERS
-from chatd.providers.models import AIProvider, ModelConfig, ProviderType
-from chatd.providers.selectors import key_state
-
-_WORKS_WITHOUT_KEY = frozenset({ProviderType.BEDROCK, ProviderType.OPENAI_COMPAT})
-"""Bedrock takes the credentials of its surroundings; servers of one's own, as that of the demo
-model, may ask for no key and are called without one."""
-
-
-class Unavailable(StrEnum):
-    """Why a kind of provider cannot be used."""
-
-    MISSING_API_KEY = "missing_api_key"
+from chatd.providers.access import ProviderAccess, access_to, enabled_providers, list_access
+from chatd.providers.keys import Unavailable
+from chatd.providers.models import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +31,11 @@ class CatalogProvider:
     models: Sequence[CatalogModel]
 
 
-def list_catalog() -> list[CatalogProvider]:
-    """Return the enabled providers by kind, in the order of the kinds, in three queries."""
-    by_kind: dict[str, list[AIProvider]] = defaultdict(list)
-    for provider in _enabled_providers():
-        by_kind[provider.type].append(provider)
+def list_catalog(user_id: UUID) -> list[CatalogProvider]:
+    """Return the enabled providers as a person has them, by kind, in three queries."""
+    by_kind: dict[str, list[ProviderAccess]] = defaultdict(list)
+    for access in list_access(user_id, enabled_providers()):
+        by_kind[access.provider.type].append(access)
     models = _enabled_models()
     return [
         _together(kind.name, by_kind[kind.name], models)
@@ -57,19 +44,19 @@ def list_catalog() -> list[CatalogProvider]:
     ]
 
 
-def can_be_used(provider_id: UUID) -> bool:
-    """Tell whether a provider is enabled and there is what it takes to call it."""
-    provider = _enabled_providers().filter(pk=provider_id).first()
-    return provider is not None and _why_unavailable(provider) is None
+def can_be_used(user_id: UUID, provider_id: UUID) -> bool:
+    """Tell whether a provider is enabled and there is what it takes for a person to call it."""
+    access = access_to(user_id, provider_id)
+    return access is not None and access.provider.enabled and not access.choice.unavailable
 
 
 def _together(
     kind: str,
-    providers: Sequence[AIProvider],
+    providers: Sequence[ProviderAccess],
     models: Mapping[UUID, Sequence[CatalogModel]],
 ) -> CatalogProvider:
     """Providers that can be used hide the others of their kind."""
-    reasons = {provider.pk: _why_unavailable(provider) for provider in providers}
+    reasons = {access.provider.pk: access.choice.unavailable for access in providers}
     usable = [key for key, reason in reasons.items() if reason is None]
     return CatalogProvider(
         kind=kind,
@@ -84,25 +71,6 @@ def _distinct(models: Iterable[CatalogModel]) -> list[CatalogModel]:
     for model in sorted(models, key=lambda model: model.model):
         found.setdefault(model.model.lower(), model)
     return list(found.values())
-
-
-def _why_unavailable(provider: AIProvider) -> Unavailable | None:
-    """Keys that people bring themselves will count here, and nowhere else.
-
-    A key that cannot be read is none, also where none is needed: turns fail because of it.
-    """
-    state = key_state(provider)
-    if state is SecretState.BLANK:
-        usable = provider.type in _WORKS_WITHOUT_KEY
-    else:
-        usable = not state.needs_reentry
-    return None if usable else Unavailable.MISSING_API_KEY
-
-
-def _enabled_providers() -> QuerySet[AIProvider]:
-    """Return the enabled providers with their keys, the oldest first."""
-    enabled = AIProvider.objects.filter(enabled=True, deleted=False)
-    return enabled.order_by("created_at", "id").prefetch_related("keys")
 
 
 def _enabled_models() -> Mapping[UUID, Sequence[CatalogModel]]:

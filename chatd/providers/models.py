@@ -1,4 +1,7 @@
-"""Providers, their central keys and model configs. Changes go through `actions` and the admin."""
+"""Providers, their keys and people's own, and model configs.
+
+Changes go through `administration`, `own_keys`, `older_routes` and `actions`.
+"""
 
 import uuid
 from urllib.parse import urlsplit
@@ -8,11 +11,17 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from chatd.accounts.models import User
 from chatd.core.clock import now
 from chatd.core.fields import EncryptedTextField
 
 DEMO_PROVIDER = "demo"
 """Name of the offline provider that a first start creates."""
+
+NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+MAX_NAME = 64
+MAX_DISPLAY_NAME = 128
+MAX_BASE_URL = 512
 
 
 def validate_http_url(value: str) -> None:
@@ -23,7 +32,7 @@ def validate_http_url(value: str) -> None:
         _ = parts.port
     except ValueError:
         valid = False
-    if not valid or any(character.isspace() for character in value):
+    if not valid or any(character.isspace() or character < " " for character in value):
         raise ValidationError("Enter an absolute URL that starts with http:// or https://.")
     if parts.username is not None or parts.password is not None:
         raise ValidationError("Leave user name and password out; the key has a field of its own.")
@@ -44,23 +53,33 @@ class ProviderType(models.TextChoices):
 
 
 class AIProvider(models.Model):
-    """An endpoint that serves models. Deleting is soft: model configs keep referring to it."""
+    """An endpoint that serves models. Deleting is soft: model configs keep referring to it.
+
+    The three flags say whose key pays for a call; `keys` has what they mean together. `settings`
+    is encrypted JSON, for Bedrock alone so far; blank for none.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     type = models.CharField(max_length=32, choices=ProviderType.choices)
     name = models.CharField(
-        max_length=64,
+        max_length=MAX_NAME,
         validators=[
             RegexValidator(
-                r"^[a-z0-9]+(-[a-z0-9]+)*$",
+                NAME_PATTERN,
                 "Use lower-case letters, digits and single dashes, e.g. team-openai.",
             )
         ],
     )
-    display_name = models.CharField(max_length=128, blank=True, default="")
+    display_name = models.CharField(max_length=MAX_DISPLAY_NAME, blank=True, default="")
     enabled = models.BooleanField(default=True)
     deleted = models.BooleanField(default=False)
-    base_url = models.CharField(max_length=512, validators=[validate_http_url])
+    base_url = models.CharField(max_length=MAX_BASE_URL, validators=[validate_http_url])
+    settings = EncryptedTextField(blank=True, default="", editable=False)
+    central_api_key_enabled = models.BooleanField("shared keys", default=True)
+    allow_user_api_key = models.BooleanField("keys of one's own", default=True)
+    allow_central_api_key_fallback = models.BooleanField(
+        "shared keys for people without one of their own", default=True
+    )
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now, editable=False)
 
@@ -69,6 +88,15 @@ class AIProvider(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["name"], condition=Q(deleted=False), name="provider_name_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(central_api_key_enabled=True) | Q(allow_user_api_key=True),
+                name="provider_has_a_source_of_keys",
+            ),
+            models.CheckConstraint(
+                condition=Q(allow_central_api_key_fallback=False)
+                | Q(central_api_key_enabled=True, allow_user_api_key=True),
+                name="provider_fallback_needs_both",
             ),
         ]
 
@@ -96,6 +124,27 @@ class AIProviderKey(models.Model):
 
     def __str__(self) -> str:
         return f"key of {self.provider_id}"
+
+
+class UserAIProviderKey(models.Model):
+    """A person's own key for a provider, encrypted. It outlives what forbids its use."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="ai_provider_keys")
+    provider = models.ForeignKey(AIProvider, on_delete=models.CASCADE, related_name="user_keys")
+    api_key = EncryptedTextField()
+    created_at = models.DateTimeField(default=now, editable=False)
+    updated_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        verbose_name = "own provider key"
+        constraints = [
+            models.UniqueConstraint(fields=["user", "provider"], name="user_provider_key_unique"),
+            models.CheckConstraint(condition=~Q(api_key=""), name="user_provider_key_not_blank"),
+        ]
+
+    def __str__(self) -> str:
+        return f"key of {self.user_id} for {self.provider_id}"
 
 
 class ModelConfig(models.Model):

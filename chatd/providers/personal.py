@@ -66,7 +66,7 @@ def choose_personal_override(
     raw_mode, raw_id = wanted()
     mode = _parse_mode(raw_mode)
     setting.check(PersonalOverride(mode))
-    override = PersonalOverride(mode, _parse_model(mode, raw_id.strip()))
+    override = PersonalOverride(mode, _parse_model(user, mode, raw_id.strip()))
     store_personal(user, setting.to(override))
 
 
@@ -76,16 +76,16 @@ def root_model_of(user: User) -> ModelConfig | None:
         return None
     override = personal_value(user.pk, PERSONAL_OVERRIDES[PersonalOverrideContext.ROOT])
     config = existing_model_config(override.model_config_id)
-    return None if why_unusable(config) else config
+    return None if why_unusable(user, config) else config
 
 
-def why_unusable(config: ModelConfig | None) -> str:
-    """Return why a model config cannot be used, in the contract's words; empty when it can."""
+def why_unusable(user: User, config: ModelConfig | None) -> str:
+    """Return why a person cannot use a model, in the contract's words; empty when they can."""
     if config is None or not config.enabled:
         return "model config not found or disabled."
     if config.ai_provider is None or not config.ai_provider.is_on:
         return "provider is not enabled for this model."
-    if not can_be_used(config.ai_provider.pk):
+    if not can_be_used(user.pk, config.ai_provider.pk):
         return "provider credentials unavailable for this model."
     return ""
 
@@ -110,7 +110,7 @@ def _parse_mode(raw: str) -> OverrideMode:
         ) from None
 
 
-def _parse_model(mode: OverrideMode, raw_id: str) -> UUID | None:
+def _parse_model(user: User, mode: OverrideMode, raw_id: str) -> UUID | None:
     if mode is not OverrideMode.MODEL:
         if raw_id:
             raise bad_request("model_config_id must be empty unless mode is model.")
@@ -118,7 +118,7 @@ def _parse_model(mode: OverrideMode, raw_id: str) -> UUID | None:
     if not raw_id:
         raise bad_request("model_config_id is required when mode is model.")
     config_id = parse_model_id(raw_id)
-    if reason := why_unusable(existing_model_config(config_id)):
+    if reason := why_unusable(user, existing_model_config(config_id)):
         raise bad_request(f"Invalid model_config_id: {reason}")
     return config_id
 

@@ -1,14 +1,15 @@
 """Reads of providers and models, and what a turn needs to call one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from chatd.core.crypto import SecretState, UndecryptableError
-from chatd.core.fields import open_secret, secret_state
-from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
+from chatd.core.crypto import UndecryptableError
+from chatd.core.fields import open_secret
+from chatd.providers.keys import KeyState, Unavailable, choose_key, key_in_use, needs_key, policy_of
+from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, UserAIProviderKey
 
 
 class Unusable(StrEnum):
@@ -17,7 +18,10 @@ class Unusable(StrEnum):
     NO_MODEL = "no_model"
     MODEL_DISABLED = "model_disabled"
     PROVIDER_DISABLED = "provider_disabled"
+    KEY_MISSING = "key_missing"
+    OWN_KEY_NEEDED = "own_key_needed"
     KEY_UNREADABLE = "key_unreadable"
+    OWN_KEY_UNREADABLE = "own_key_unreadable"
     NAMED_BY_SETTING = "named_by_setting"
     """The one that an administrator set for the job; no other takes its place."""
 
@@ -57,10 +61,10 @@ def existing_model_config(config_id: UUID | None) -> ModelConfig | None:
     return ModelConfig.objects.filter(pk=config_id, deleted=False).first()
 
 
-def resolve_model_call(config_id: UUID | None) -> ModelCall:
+def resolve_model_call(config_id: UUID | None, *, user_id: UUID) -> ModelCall:
     """Return what a turn needs to call `config_id`, or the default once that was deleted.
 
-    Raises UnusableModelError.
+    `user_id` is whose key counts: the owner of the chat. Raises UnusableModelError.
     """
     config = existing_model_config(config_id) or default_model_config()
     if config is None or config.ai_provider is None:
@@ -86,47 +90,59 @@ def resolve_model_call(config_id: UUID | None) -> ModelCall:
         provider_type=provider.type,
         provider_name=str(provider),
         base_url=provider.base_url,
-        api_key=_central_key(provider.pk, str(provider)),
+        api_key=_key_for(provider, user_id),
         context_limit=config.context_limit,
         options=config.options,
     )
 
 
-def resolve_named_model(config_id: UUID) -> ModelCall:
+def resolve_named_model(config_id: UUID, *, user_id: UUID) -> ModelCall:
     """Return what is needed to call the model that a setting names. Raises UnusableModelError."""
     try:
         if existing_model_config(config_id) is not None:
-            return resolve_model_call(config_id)
+            return resolve_model_call(config_id, user_id=user_id)
         reason = f"chat model config {config_id} does not exist"
     except UnusableModelError as error:
         reason = str(error)
     raise UnusableModelError(Unusable.NAMED_BY_SETTING, text=reason)
 
 
-def _central_key(provider_id: UUID, provider_name: str) -> str:
-    """Return the key of a provider; servers that need none have none."""
-    keys = AIProviderKey.objects.filter(provider_id=provider_id).order_by("created_at", "id")
+def _key_for(provider: AIProvider, user_id: UUID) -> str:
+    """Return the key of a person's call, blank when it is made without one."""
+    own = UserAIProviderKey.objects.filter(provider=provider, user_id=user_id)
+    stored = {
+        KeyState.OWN: own.values_list("api_key", flat=True).first() or "",
+        KeyState.SHARED: shared_key(provider.pk),
+    }
+    choice = choose_key(
+        policy_of(provider),
+        has_own=bool(stored[KeyState.OWN]),
+        has_shared=bool(stored[KeyState.SHARED]),
+        needs_key=needs_key(provider),
+    )
+    if choice.unavailable is not None:
+        raise _without_key(provider, choice.unavailable)
     try:
-        return open_secret(key_in_use(keys.values_list("api_key", flat=True)))
+        return open_secret(stored.get(choice.state, ""))
     except UndecryptableError as error:
-        raise UnusableModelError(
-            Unusable.KEY_UNREADABLE, text=str(error), provider=provider_name
-        ) from error
+        own_key = choice.state is KeyState.OWN
+        reason = Unusable.OWN_KEY_UNREADABLE if own_key else Unusable.KEY_UNREADABLE
+        raise UnusableModelError(reason, text=str(error), provider=str(provider)) from error
 
 
-def key_in_use(stored: Iterable[str]) -> str:
-    """Return which of a provider's stored keys, the oldest first, calls are made with.
+def _without_key(provider: AIProvider, reason: Unavailable) -> UnusableModelError:
+    own = reason is Unavailable.USER_API_KEY_REQUIRED
+    return UnusableModelError(
+        Unusable.OWN_KEY_NEEDED if own else Unusable.KEY_MISSING,
+        text=f"AI provider {provider.pk} has no key: {reason}",
+        provider=str(provider),
+    )
 
-    That is the first one that can be read, else the first; blank without any.
-    """
-    keys = [key for key in stored if key]
-    readable = (key for key in keys if not secret_state(key).needs_reentry)
-    return next(readable, keys[0] if keys else "")
 
-
-def key_state(provider: AIProvider) -> SecretState:
-    """Return the state of the key that calls to a provider are made with."""
-    return secret_state(key_in_use(key.api_key for key in provider.keys.all()))
+def shared_key(provider_id: UUID) -> str:
+    """Return the stored form of the key that is used of the shared ones."""
+    stored = AIProviderKey.objects.filter(provider_id=provider_id).order_by("created_at", "id")
+    return key_in_use(stored.values_list("api_key", flat=True))
 
 
 def count_unpriced_models() -> int:

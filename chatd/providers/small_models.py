@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import reduce
 from operator import or_
+from uuid import UUID
 
 from django.db.models import Q
 
@@ -22,8 +23,8 @@ SMALL_MODELS: tuple[tuple[ProviderType, str], ...] = (
 """Types of provider and their models, the first choice first."""
 
 
-def usable_small_models() -> Iterator[ModelCall]:
-    """Yield what is needed to call each configured small model that has a key, in their order."""
+def usable_small_models(*, user_id: UUID) -> Iterator[ModelCall]:
+    """Yield what is needed to call each configured small model that a person has a key for."""
     ranks = {pair: rank for rank, pair in enumerate(SMALL_MODELS) if can_be_called(pair[0])}
     known = (Q(ai_provider__type=kind, model=model) for kind, model in ranks)
     configs = ModelConfig.objects.select_related("ai_provider").filter(
@@ -31,7 +32,7 @@ def usable_small_models() -> Iterator[ModelCall]:
     )
     for config in sorted(configs.order_by("created_at", "id"), key=lambda each: ranks[_pair(each)]):
         try:
-            call = resolve_model_call(config.pk)
+            call = resolve_model_call(config.pk, user_id=user_id)
         except UnusableModelError:
             continue
         if call.api_key:

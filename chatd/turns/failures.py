@@ -53,6 +53,17 @@ def error_of_setup(error: UnusableModelError) -> dict[str, Any]:
         case Unusable.PROVIDER_DISABLED:
             kind = "provider_disabled"
             message = f"The {provider} provider has been disabled. Contact your administrator."
+        case Unusable.KEY_MISSING:
+            kind = "missing_key"
+            message = f"The {provider} provider has no API key. Contact your administrator."
+        case Unusable.OWN_KEY_NEEDED:
+            kind = "missing_key"
+            message = (
+                f"The {provider} provider needs an API key of your own. Add it and send again."
+            )
+        case Unusable.OWN_KEY_UNREADABLE:
+            kind = "missing_key"
+            message = f"Your own key for the {provider} provider cannot be read. Enter it again."
         case Unusable.KEY_UNREADABLE:
             kind = "config"
             message = (

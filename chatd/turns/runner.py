@@ -228,7 +228,7 @@ async def _written(change: Callable[..., Progress], *args: Any) -> Progress:
 def _set_up(chat: Chat) -> _Setup:
     inserts = (user_instructions(personal_value(chat.owner_id, CUSTOM_PROMPT)),)
     return _Setup(
-        call=resolve_model_call(chat.last_model_config_id),
+        call=resolve_model_call(chat.last_model_config_id, user_id=chat.owner_id),
         inserts=inserts,
         prompt=_read_prompt(chat.pk, inserts),
         tools=client_tools(chat.dynamic_tools),

@@ -117,10 +117,10 @@ def title_models(chat: Chat) -> Iterator[ModelCall]:
     """
     named = site_value(MODEL_OVERRIDES[ModelOverrideContext.TITLE_GENERATION])
     if named is not None:
-        yield resolve_named_model(named)
+        yield resolve_named_model(named, user_id=chat.owner_id)
         return
-    yield from usable_small_models()
-    yield resolve_model_call(chat.last_model_config_id)
+    yield from usable_small_models(user_id=chat.owner_id)
+    yield resolve_model_call(chat.last_model_config_id, user_id=chat.owner_id)
 
 
 async def ask_for_title(

@@ -56,7 +56,7 @@ def test_a_provider_that_cannot_be_used_says_why_and_lists_are_never_null(alice)
         {
             "provider": "anthropic",
             "available": False,
-            "unavailable_reason": "missing_api_key",
+            "unavailable_reason": "user_api_key_required",
             "models": [],
         },
         {"provider": "bedrock", "available": True, "models": []},

@@ -1,5 +1,7 @@
 """The catalogue: which models can be chosen, by kind of provider, and why not."""
 
+from uuid import uuid4
+
 import pytest
 
 from chatd.core.fields import seal
@@ -10,7 +12,9 @@ from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, Provi
 
 pytestmark = pytest.mark.django_db
 
-MISSING = "missing_api_key"
+MISSING = "user_api_key_required"
+"""While people may bring a key of their own."""
+NOBODY = uuid4()
 _NAMES = iter(range(10**6))
 
 
@@ -26,7 +30,7 @@ def add(of: AIProvider, *models: str, **fields) -> ModelConfig:
 
 
 def only() -> CatalogProvider:
-    (entry,) = list_catalog()
+    (entry,) = list_catalog(NOBODY)
     return entry
 
 
@@ -38,13 +42,13 @@ def shown() -> list[tuple[str, str]]:
 
 
 def test_without_providers_there_is_nothing():
-    assert list_catalog() == []
+    assert list_catalog(NOBODY) == []
 
 
 def test_kinds_come_in_their_fixed_order_and_copilot_never():
     for kind in reversed(ProviderType):
         add(provider(kind.value), "m")
-    kinds = [entry.kind for entry in list_catalog()]
+    kinds = [entry.kind for entry in list_catalog(NOBODY)]
     assert kinds == [kind.name for kind in PROVIDERS]
     assert "copilot" not in kinds
 
@@ -52,14 +56,14 @@ def test_kinds_come_in_their_fixed_order_and_copilot_never():
 @pytest.mark.parametrize("change", [{"enabled": False}, {"deleted": True}])
 def test_a_disabled_or_deleted_provider_is_not_there_with_its_models(change):
     add(provider(**change), "gpt")
-    assert list_catalog() == []
+    assert list_catalog(NOBODY) == []
 
 
 def test_a_provider_without_models_is_there_beside_others_and_alone():
     provider("openai")
     assert only().models == []
     add(provider("anthropic"), "claude")
-    assert [(entry.kind, len(entry.models)) for entry in list_catalog()] == [
+    assert [(entry.kind, len(entry.models)) for entry in list_catalog(NOBODY)] == [
         ("anthropic", 1),
         ("openai", 0),
     ]
@@ -134,7 +138,7 @@ def test_a_provider_that_can_be_used_hides_the_others_of_its_kind_and_only_those
     add(provider("openai", key=""), "hidden")
     add(provider("openai"), "shown")
     add(provider("anthropic", key=""), "of-another-kind")
-    anthropic, openai = list_catalog()
+    anthropic, openai = list_catalog(NOBODY)
     assert [model.model for model in openai.models] == ["shown"]
     assert [model.model for model in anthropic.models] == ["of-another-kind"]
     assert (anthropic.unavailable, openai.unavailable) == (MISSING, None)
@@ -156,4 +160,4 @@ def test_the_cost_does_not_grow_with_providers_and_models(count, django_assert_n
             for n in range(count)
         )
     with django_assert_num_queries(3):
-        list_catalog()
+        list_catalog(NOBODY)

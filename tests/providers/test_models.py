@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -10,18 +11,20 @@ from chatd.core.crypto import SecretState, UndecryptableError
 from chatd.core.fields import open_secret, seal
 from chatd.live import config
 from chatd.providers.actions import delete_model_config, save_model_config, save_provider
+from chatd.providers.keys import key_state
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
 from chatd.providers.selectors import (
     Unusable,
     UnusableModelError,
     default_model_config,
     existing_model_config,
-    key_state,
     resolve_model_call,
 )
 from chatd.turns.failures import error_of_setup
 
 KEY = "live-very-secret-key"
+NOBODY = uuid4()
+"""Somebody without a key of their own."""
 
 
 @pytest.fixture
@@ -132,7 +135,7 @@ def test_a_config_takes_the_type_of_its_provider_and_needs_one(add):
 
 def test_a_call_has_everything_and_hides_its_key(add, provider):
     config = add("gpt", context_limit=9, options={"temperature": 1})
-    call = resolve_model_call(config.pk)
+    call = resolve_model_call(config.pk, user_id=NOBODY)
     assert (call.config_id, call.model, call.context_limit) == (config.pk, "gpt", 9)
     assert (call.provider_type, call.provider_name) == ("openai", "Team OpenAI")
     assert (call.base_url, call.api_key) == (provider.base_url, KEY)
@@ -142,7 +145,7 @@ def test_a_call_has_everything_and_hides_its_key(add, provider):
 
 def unusable(config_id) -> UnusableModelError:
     with pytest.raises(UnusableModelError) as caught:
-        resolve_model_call(config_id)
+        resolve_model_call(config_id, user_id=NOBODY)
     return caught.value
 
 
@@ -153,8 +156,8 @@ def test_without_any_config_there_is_no_model(db):
 def test_a_deleted_config_is_replaced_by_the_default(add):
     gone, default = add("a"), add("b", is_default=True)
     delete_model_config(gone)
-    assert resolve_model_call(gone.pk).config_id == default.pk
-    assert resolve_model_call(None).config_id == default.pk
+    assert resolve_model_call(gone.pk, user_id=NOBODY).config_id == default.pk
+    assert resolve_model_call(None, user_id=NOBODY).config_id == default.pk
 
 
 def test_a_disabled_config_is_named(add):
@@ -198,10 +201,11 @@ def test_a_turn_that_needs_a_lost_key_fails_with_what_to_do(add, settings):
     assert "enter it again" in shown["message"]
 
 
-def test_a_provider_without_a_key_is_called_without_one(add, provider):
+def test_a_server_of_ones_own_is_called_without_a_key(add, provider):
     config = add("a")
     AIProviderKey.objects.all().delete()
-    assert resolve_model_call(config.pk).api_key == ""
+    AIProvider.objects.update(type=ProviderType.OPENAI_COMPAT)
+    assert resolve_model_call(config.pk, user_id=NOBODY).api_key == ""
 
 
 def test_the_oldest_key_that_is_not_blank_is_used(add, provider):
@@ -209,7 +213,7 @@ def test_the_oldest_key_that_is_not_blank_is_used(add, provider):
     AIProviderKey.objects.all().delete()
     for stored in ("", seal("older"), seal("newer")):
         AIProviderKey.objects.create(provider=provider, api_key=stored)
-    assert resolve_model_call(config.pk).api_key == "older"
+    assert resolve_model_call(config.pk, user_id=NOBODY).api_key == "older"
 
 
 # Secrets at rest

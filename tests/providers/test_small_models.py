@@ -1,5 +1,7 @@
 """Which small models can be called, in which order."""
 
+from uuid import uuid4
+
 import pytest
 
 from chatd.core.fields import seal
@@ -9,6 +11,8 @@ from chatd.providers.small_models import SMALL_MODELS, usable_small_models
 
 pytestmark = pytest.mark.django_db
 
+NOBODY = uuid4()
+"""Somebody without a key of their own."""
 BASE_URL = "http://127.0.0.1:9/v1"
 
 
@@ -19,7 +23,7 @@ def configured(kind: ProviderType, model: str, *, key: str = "k", **fields: bool
 
 
 def usable() -> list[str]:
-    return [str(call.config_id) for call in usable_small_models()]
+    return [str(call.config_id) for call in usable_small_models(user_id=NOBODY)]
 
 
 def test_without_small_models_there_is_none() -> None:
@@ -38,7 +42,7 @@ def test_they_come_in_the_order_of_the_list_and_the_oldest_of_two_first() -> Non
 
 def test_a_call_has_what_is_needed() -> None:
     configured(ProviderType.OPENAI, "gpt-4o-mini", key="the key")
-    [call] = usable_small_models()
+    [call] = usable_small_models(user_id=NOBODY)
     assert (call.model, call.base_url, call.api_key) == ("gpt-4o-mini", BASE_URL, "the key")
 
 
@@ -62,6 +66,6 @@ def test_one_whose_wire_is_not_spoken_yet_is_left_out() -> None:
     for kind, model in SMALL_MODELS:
         configured(kind, model)
     spoken = {"openai", "azure", "openrouter", "vercel"}
-    assert [call.provider_type for call in usable_small_models()] == [
+    assert [call.provider_type for call in usable_small_models(user_id=NOBODY)] == [
         kind for kind, _ in SMALL_MODELS if kind in spoken
     ]
