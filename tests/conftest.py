@@ -20,6 +20,7 @@ from chatd.api import files, limits, views
 from chatd.live import rates
 from chatd.live.backend import live_backend
 from chatd.live.rates import rate_counter
+from chatd.providers import keys
 from chatd.providers.actions import save_model_config, save_provider
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
 from chatd.sockets import handshake, server
@@ -94,6 +95,16 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             monkeypatch.setattr(module, "env", changed)
 
     return change
+
+
+@pytest.fixture
+def byok(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Allow keys of one's own in the deployment, or not, for one test."""
+
+    def switch(allowed: bool) -> None:
+        monkeypatch.setattr(keys, "env", replace(env, allow_byok=allowed))
+
+    return switch
 
 
 @pytest.fixture

@@ -94,6 +94,24 @@ def memberships(user: User) -> list[OrganizationMember]:
     return list(joined.select_related("organization"))
 
 
+def may_read_user(caller: User, user: User) -> bool:
+    """Tell whether somebody may know of a person: oneself, by site right, or as admin of theirs."""
+    if user.pk == caller.pk or SiteRight.USERS_READ in site_rights(caller):
+        return True
+    administered = [
+        member.organization_id
+        for member in memberships(caller)
+        if OrganizationRole.ADMIN in member.effective_roles
+    ]
+    shared = OrganizationMember.objects.filter(user=user, organization__in=administered)
+    return bool(administered) and shared.exists()
+
+
+def may_change_personal(caller: User, user: User) -> bool:
+    """Tell whether somebody may read and change what is a person's own."""
+    return user.pk == caller.pk or SiteRight.PERSONAL in site_rights(caller)
+
+
 def organization_chat_rights(
     user: User, member: OrganizationMember | None, *, own: bool
 ) -> frozenset[ChatRight]:

@@ -6,11 +6,36 @@ from uuid import UUID
 from django.db.models import Count, Q
 
 from chatd.accounts.models import Group, GroupMember, Organization, OrganizationMember, User
+from chatd.accounts.policy import may_read_user
+from chatd.core.errors import not_found
+from chatd.core.ids import canonical_uuid
 
 
 def list_organizations_for(user: User) -> list[Organization]:
     """Return the live organisations the user is a member of, by name."""
     return list(Organization.objects.filter(memberships__user=user, deleted=False).order_by("name"))
+
+
+def get_user_for(caller: User, raw: str) -> User:
+    """Return the live person that a path names by `me`, an id or a name.
+
+    Raises ChatdError 404 for an unknown one, and for one whom the caller may not know of.
+    """
+    if raw.lower() in ("me", str(caller.pk), caller.username.lower()):
+        return caller
+    found = _named_user(raw)
+    if found is None or not may_read_user(caller, found):
+        raise not_found()
+    return found
+
+
+def _named_user(raw: str) -> User | None:
+    user_id = canonical_uuid(raw)
+    if user_id is not None:
+        return User.objects.live().filter(pk=user_id).first()
+    if not raw.isprintable():  # a database would refuse it
+        return None
+    return User.objects.live().filter(username__iexact=raw).first()
 
 
 def own_organization(user: User) -> UUID | None:

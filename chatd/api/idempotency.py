@@ -59,7 +59,7 @@ def slow_write(halves: Callable[..., Iterator[Finish]]) -> Handler:
     return handler
 
 
-def run_once(handler: Handler, user: User, request: Request, **path: str) -> HttpResponse:
+def run_once(handler: Handler, user: User, request: Request, /, **path: str) -> HttpResponse:
     """Carry out a write unless its key was used, then return the stored answer.
 
     Raises ChatdError 400 for a malformed key, 409 for one that was used for another request, or

@@ -40,7 +40,11 @@ PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "kind": {"type": "string", "enum": ["git", "desktop"]},
     "user_id": {"type": "string", "format": "uuid"},
     "group_id": {"type": "string", "format": "uuid"},
-    "user": {"type": "string", "description": "`me`, one's own id or one's own name."},
+    "provider": {
+        "type": "string",
+        "description": "A provider's id; below `/ai/providers` also its name.",
+    },
+    "user": {"type": "string", "description": "`me`, an id or a name."},
 }
 
 REFUSED_TO_ALL = (400, 429, 500, 503)
@@ -50,6 +54,7 @@ REFUSALS: Mapping[int, str] = {
     403: "The caller may see this, but may not do it.",
     404: "There is no such thing, or the caller may not see it.",
     409: "The state of things does not allow it, or the Idempotency-Key was used before.",
+    412: "Something the request builds on is switched off.",
     413: "The body is larger than this route takes.",
     426: "The route is a WebSocket, and the request carries no Upgrade header.",
     429: "Too many requests, or the queue is full.",

@@ -2,6 +2,8 @@
 
 from django.urls import URLPattern, re_path
 
+from chatd.api.ai_provider_test import AIProviderTestViewSet
+from chatd.api.ai_providers import AIProviderViewSet
 from chatd.api.catalog import CatalogViewSet
 from chatd.api.chats import ChatViewSet
 from chatd.api.config_routes import CONFIG_ROUTES
@@ -10,6 +12,8 @@ from chatd.api.diffs import DiffViewSet
 from chatd.api.document import DocumentViewSet
 from chatd.api.files import FileViewSet
 from chatd.api.messages import MessageViewSet, QueueViewSet
+from chatd.api.older_providers import OlderOwnKeyViewSet, OlderProviderViewSet
+from chatd.api.own_provider_keys import OwnProviderKeyViewSet
 from chatd.api.people import UserViewSet
 from chatd.api.sharing import AclViewSet
 from chatd.api.sockets import SocketViewSet
@@ -25,6 +29,7 @@ from chatd.api.views import ResourceViewSet, route_not_found
 # Segments that are never a chat, whatever is served below them.
 _LITERALS = "model-configs|providers|user-provider-configs|config|cost|insights|usage-limits"
 _LIMITS = "experimental/chats/usage-limits"
+_PROVIDER = r"(?P<provider>[^/]+)"
 _CHAT = r"experimental/chats/(?P<chat>[^/]+)"
 
 
@@ -36,6 +41,24 @@ urlpatterns = [
     _route(r"openapi\.json", DocumentViewSet, get="retrieve"),
     _route(r"v2/users/(?P<user>[^/]+)", UserViewSet, get="retrieve"),
     _route(r"v2/users/(?P<user>[^/]+)/organizations", UserViewSet, get="organizations"),
+    _route(r"v2/ai/providers", AIProviderViewSet, get="list", post="create"),
+    _route(r"v2/ai/providers/test", AIProviderTestViewSet, post="create"),
+    _route(
+        rf"v2/ai/providers/{_PROVIDER}",
+        AIProviderViewSet,
+        get="retrieve",
+        patch="partial_update",
+        delete="destroy",
+    ),
+    _route(
+        r"experimental/users/(?P<user>[^/]+)/ai-provider-keys", OwnProviderKeyViewSet, get="list"
+    ),
+    _route(
+        rf"experimental/users/(?P<user>[^/]+)/ai-provider-keys/{_PROVIDER}",
+        OwnProviderKeyViewSet,
+        put="update",
+        delete="destroy",
+    ),
     _route(r"experimental/chats", ChatViewSet, get="list", post="create"),
     _route(r"experimental/chats/files", FileViewSet, post="create"),
     _route(r"experimental/chats/files/(?P<file>[^/]+)", FileViewSet, get="retrieve"),
@@ -61,6 +84,20 @@ urlpatterns = [
     *(
         _route(rf"experimental/chats/config/{path}", viewset, **methods)
         for path, viewset, methods in CONFIG_ROUTES
+    ),
+    _route(r"experimental/chats/providers", OlderProviderViewSet, get="list", post="create"),
+    _route(
+        rf"experimental/chats/providers/{_PROVIDER}",
+        OlderProviderViewSet,
+        patch="partial_update",
+        delete="destroy",
+    ),
+    _route(r"experimental/chats/user-provider-configs", OlderOwnKeyViewSet, get="list"),
+    _route(
+        rf"experimental/chats/user-provider-configs/{_PROVIDER}",
+        OlderOwnKeyViewSet,
+        put="update",
+        delete="destroy",
     ),
     re_path(rf"^experimental/chats/(?:{_LITERALS})(?:/.*)?$", route_not_found),
     _route(_CHAT, ChatViewSet, get="retrieve", patch="partial_update", delete="destroy"),

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import aiohttp
 
-from chatd.llm import openai_chat, openai_chat_answer, providers
+from chatd.llm import openai_chat, openai_chat_answer, openai_models, providers
 from chatd.llm.errors import (
     MAX_BODY_BYTES,
     ErrorKind,
@@ -83,6 +83,18 @@ async def complete(
         return await _guarded(_answer(opened, body, provider, seconds), seconds, provider)
 
 
+async def list_models(
+    provider: Provider, *, seconds: float, session: aiohttp.ClientSession | None = None
+) -> list[str]:
+    """Return the ids of the models that a provider offers, within `seconds`.
+
+    Raises: LLMError, and nothing else but cancellation.
+    """
+    _check_can_be_called(provider)
+    async with _opened(session) as opened:
+        return await _guarded(_models(opened, provider, seconds), seconds, provider)
+
+
 @asynccontextmanager
 async def _opened(session: aiohttp.ClientSession | None) -> AsyncIterator[aiohttp.ClientSession]:
     """Yield the session that was given, or one that ends with the call."""
@@ -93,11 +105,15 @@ async def _opened(session: aiohttp.ClientSession | None) -> AsyncIterator[aiohtt
         yield own
 
 
-def _encode(request: Request, provider: Provider, *, stream: bool) -> bytes:
+def _check_can_be_called(provider: Provider) -> None:
     if not providers.can_be_called(provider.kind):
         name = providers.display_name(provider.kind)
         message = f"{name} models cannot be used yet. Choose another provider."
         raise error_of(ErrorKind.CONFIG, provider, message=message)
+
+
+def _encode(request: Request, provider: Provider, *, stream: bool) -> bytes:
+    _check_can_be_called(provider)
     try:
         return openai_chat.encode(request, provider, stream=stream)
     except (TypeError, ValueError) as exc:
@@ -126,6 +142,18 @@ async def _answer(
     session: aiohttp.ClientSession, body: bytes, provider: Provider, seconds: float
 ) -> Answer:
     response = await _post(session, body, provider, _WHOLE)
+    return openai_chat_answer.decode(await _whole(response, seconds, provider), provider)
+
+
+async def _models(session: aiohttp.ClientSession, provider: Provider, seconds: float) -> list[str]:
+    response = await session.get(
+        _url(provider, "/models"), headers=_headers(provider, _WHOLE), allow_redirects=False
+    )
+    return openai_models.decode(await _whole(response, seconds, provider), provider)
+
+
+async def _whole(response: aiohttp.ClientResponse, seconds: float, provider: Provider) -> bytes:
+    """Return the body of a good answer and close the connection."""
     try:
         if not 200 <= response.status < 300:
             raise await _refused(response, seconds, provider)
@@ -135,7 +163,7 @@ async def _answer(
     if len(raw) > MAX_ANSWER_BYTES:
         detail = f"The answer is larger than {MAX_ANSWER_BYTES} bytes."
         raise unreadable_answer(provider, detail)
-    return openai_chat_answer.decode(raw, provider)
+    return raw
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
@@ -152,7 +180,7 @@ async def _post(
     # a session's own total timeout would end long answers; the silence guard is the limit
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
     return await session.post(
-        _url(provider),
+        _url(provider, "/chat/completions"),
         data=body,
         headers=_headers(provider, accept),
         timeout=timeout,
@@ -224,10 +252,10 @@ async def _read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return bytes(body)
 
 
-def _url(provider: Provider) -> str:
+def _url(provider: Provider, path: str) -> str:
     kind = providers.find_kind(provider.kind)
     base = provider.base_url.strip() or (kind.default_base_url if kind else "")
-    return base.rstrip("/") + "/chat/completions"
+    return base.rstrip("/") + path
 
 
 def _headers(provider: Provider, accept: str) -> dict[str, str]:

@@ -54,6 +54,13 @@ def delete_model_config(config: ModelConfig) -> None:
     announce_config("model_config", config.pk)
 
 
+@transaction.atomic
+def delete_models_of(provider: AIProvider) -> None:
+    """Soft-delete the model configs of a provider; a new default is picked among the others."""
+    for config in ModelConfig.objects.filter(ai_provider=provider, deleted=False):
+        delete_model_config(config)
+
+
 def _ensure_default(*, not_preferred: UUID) -> None:
     live = ModelConfig.objects.filter(deleted=False)
     if live.filter(is_default=True).exists():

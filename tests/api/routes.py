@@ -63,6 +63,8 @@ class Route:
             everyone = Group.objects.filter(pk=chat.organization_id)
             everyone.update(chat_spend_limit_micros=DOLLARS)
             path = path.replace("{group_id}", str(chat.organization_id))
+        if "{provider}" in path:
+            path = path.replace("{provider}", str(chats.model.ai_provider_id))
         if "{run}" in path:
             path = path.replace("{run}", str(debug_run(chat).pk))
         return Scene(chat, path)
@@ -226,6 +228,46 @@ LIMIT_CHANGES = [
     Route("put group override", "PUT", _GROUP_OVERRIDE, 200, body=_LIMIT, admin=True),
     Route("delete group override", "DELETE", _GROUP_OVERRIDE, 204, admin=True),
 ]
+_PROVIDERS = "/api/v2/ai/providers"
+_OLDER = "/chats/providers"
+_NEW = {"type": "openai", "name": "new", "enabled": True, "base_url": "http://127.0.0.1:9/v1"}
+PROVIDERS = [
+    Route("list providers", "GET", _PROVIDERS, 200, reads=True, admin=True),
+    Route("create provider", "POST", _PROVIDERS, 201, body=_NEW, admin=True),
+    Route("test provider", "POST", f"{_PROVIDERS}/test", 200, body=_NEW, admin=True),
+    Route("get provider", "GET", f"{_PROVIDERS}/{{provider}}", 200, reads=True, admin=True),
+    Route(
+        "update provider",
+        "PATCH",
+        f"{_PROVIDERS}/{{provider}}",
+        200,
+        body={"enabled": False},
+        admin=True,
+    ),
+    Route("delete provider", "DELETE", f"{_PROVIDERS}/{{provider}}", 204, admin=True),
+    Route("list older providers", "GET", _OLDER, 200, reads=True, admin=True),
+    Route(
+        "create older provider",
+        "POST",
+        _OLDER,
+        201,
+        body={"provider": "openai", "api_key": "k"},
+        admin=True,
+    ),
+    Route("update older provider", "PATCH", f"{_OLDER}/{{provider}}", 200, body={}, admin=True),
+    Route("delete older provider", "DELETE", f"{_OLDER}/{{provider}}", 204, admin=True),
+]
+_KEYS = "/users/me/ai-provider-keys"
+_OLDER_KEYS = "/chats/user-provider-configs"
+_KEY = {"api_key": "a key of one's own"}
+OWN_KEYS = [
+    Route("list own keys", "GET", _KEYS, 200, reads=True),
+    Route("put own key", "PUT", f"{_KEYS}/{{provider}}", 200, body=_KEY),
+    Route("delete own key", "DELETE", f"{_KEYS}/{{provider}}", 204),
+    Route("list own older keys", "GET", _OLDER_KEYS, 200, reads=True),
+    Route("put own older key", "PUT", f"{_OLDER_KEYS}/{{provider}}", 200, body=_KEY),
+    Route("delete own older key", "DELETE", f"{_OLDER_KEYS}/{{provider}}", 204),
+]
 
 ROUTES = [
     LIST,
@@ -262,6 +304,8 @@ ROUTES = [
     LIMIT_STATUS,
     GET_LIMITS,
     *LIMIT_CHANGES,
+    *PROVIDERS,
+    *OWN_KEYS,
 ]
 ROUTES_OF_BYTES = [
     ("experimental/chats/files/?$", "post"),

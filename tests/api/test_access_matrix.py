@@ -19,6 +19,8 @@ from tests.api.conftest import make_admin
 from tests.api.routes import (
     LIMIT_CHANGES,
     OWN_CONFIG,
+    OWN_KEYS,
+    PROVIDERS,
     ROUTES,
     ROUTES_OF_BYTES,
     SITE_CONFIG,
@@ -136,6 +138,7 @@ FOR_ADMINS = _row("404 404  404    404   ok    404     404  404   404      404  
 AUDITED = _row("404  404    404    404   ok    ok      404  404   404      404  404      401")
 REPORTS = _row("403  403    403    403   ok    ok      403  403   403      403  403      401")
 CHANGES = _row("403  403    403    403   ok    403     403  403   403      403  403      401")
+SHOWN = _row("  403  403    403    403   ok    ok      403  403   403      403  403      401")
 
 MATRIX: dict[str, dict[Caller, str]] = {
     "list": ANYBODY,
@@ -181,6 +184,9 @@ MATRIX: dict[str, dict[Caller, str]] = {
     "limit status": ANYBODY,
     "get limits": REPORTS,
     **{route.name: CHANGES for route in LIMIT_CHANGES},
+    **{route.name: CHANGES for route in PROVIDERS},
+    "list older providers": SHOWN,
+    **{route.name: ANYBODY for route in OWN_KEYS},
 }
 
 UPLOAD = Route("upload", "POST", "/chats/files", 201)

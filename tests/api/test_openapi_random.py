@@ -39,6 +39,7 @@ from tests.conftest import Cast
 from tests.support.asgi import ORIGIN, asgi_session
 from tests.support.people import token_for
 
+FOR_ADMINS = ("/config/", "/providers", "/usage-limits")
 EXAMPLES = int(os.environ.get("CHATD_TEST_EXAMPLES", "0"))
 
 
@@ -94,7 +95,7 @@ def _is_sound(name: str, value: Any) -> bool:
     """True for an id that could be one of ours; a malformed one must stay what it is."""
     if name == "mcp_server_ids":
         return isinstance(value, list)
-    if name in ("user", "tool_call_id", "context"):
+    if name in ("user", "tool_call_id", "context", "provider"):
         return isinstance(value, str)
     if name in ("message", "queued"):
         return str(value).removeprefix("-").isdecimal()
@@ -155,6 +156,8 @@ def scene(cast: Cast, chats: Chats) -> Scene:
             "config": [str(chats.model.pk)],
             "user_id": [str(cast.alice.pk), str(cast.bob.pk)],
             "group_id": [str(cast.organization.pk)],
+            "provider": [str(chats.model.ai_provider_id), "fake", "openai"],
+            "id": [str(chats.model.ai_provider_id)],
             "context": ["general", "root", "title_generation"],
             "mcp_server_ids": [[]],
             "tool_call_id": ["call-1"],
@@ -182,8 +185,7 @@ def test_whatever_is_asked_the_answer_is_documented(
 ) -> None:
     with transaction.atomic():
         scene.aim(case)
-        of_the_site = "/config/" in case.path or "/usage-limits" in case.path
-        who = cast.root if of_the_site else cast.alice
+        who = cast.root if any(part in case.path for part in FOR_ADMINS) else cast.alice
         answer = case.call_and_validate(
             base_url=ORIGIN,
             session=session,
