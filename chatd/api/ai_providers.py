@@ -3,12 +3,12 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chatd.api.documenting import Operation
-from chatd.api.parsing import decode_body
+from chatd.api.parsing import ConfidentialBody, decode_body
 from chatd.api.views import ResourceViewSet
 from chatd.core.clock import rfc3339
 from chatd.core.shapes import documented, shaped
@@ -27,7 +27,7 @@ from chatd.providers.models import AIProvider, AIProviderKey, ProviderType
 from chatd.providers.shared_keys import UNREADABLE, shown_key
 
 
-class BedrockSettingsRequest(Struct, kw_only=True):
+class BedrockSettingsRequest(ConfidentialBody, kw_only=True):
     """Settings for AWS Bedrock. Credentials that are left out stay, empty ones are cleared."""
 
     kind: Literal["bedrock"] = field(name="_type")
@@ -48,7 +48,7 @@ class BedrockSettingsRequest(Struct, kw_only=True):
         )
 
 
-class ProviderFields(Struct, kw_only=True):
+class ProviderFields(ConfidentialBody, kw_only=True):
     """A provider as it is to be made."""
 
     type: str | None = None
@@ -79,14 +79,14 @@ class CreateAIProviderRequest(ProviderFields, kw_only=True):
     base_url: Annotated[str | None, documented(required=True)] = None
 
 
-class AIProviderKeyMutation(Struct, kw_only=True):
+class AIProviderKeyMutation(ConfidentialBody, kw_only=True):
     """An entry of the list of keys to be: a stored one by its id, or a new one."""
 
     id: UUID | None = None
     api_key: str | None = None
 
 
-class UpdateAIProviderRequest(Struct, kw_only=True):
+class UpdateAIProviderRequest(ConfidentialBody, kw_only=True):
     """Body of `PATCH /ai/providers/{provider}`; `api_keys` is the whole list of keys to be."""
 
     display_name: str | None = None

@@ -2,13 +2,12 @@
 
 from typing import Annotated
 
-from msgspec import Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chatd.api.documenting import Operation
 from chatd.api.own_provider_keys import CreateUserAIProviderKeyRequest
-from chatd.api.parsing import decode_body
+from chatd.api.parsing import ConfidentialBody, decode_body
 from chatd.api.views import ResourceViewSet
 from chatd.core.clock import ZERO_TIME, rfc3339
 from chatd.core.ids import NIL_UUID
@@ -29,7 +28,7 @@ from chatd.providers.older_routes import (
 )
 
 
-class UpdateChatProviderConfigRequest(Struct, kw_only=True):
+class UpdateChatProviderConfigRequest(ConfidentialBody, kw_only=True):
     """Body of `PATCH /chats/providers/{provider}`; an empty `api_key` deletes the key."""
 
     display_name: str | None = None

@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-from msgspec import Struct
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chatd.api.documenting import Operation
-from chatd.api.parsing import decode_body
+from chatd.api.parsing import ConfidentialBody, decode_body
 from chatd.api.views import ResourceViewSet
 from chatd.core.shapes import documented
 from chatd.providers import shapes
@@ -15,7 +14,7 @@ from chatd.providers.access import ProviderAccess
 from chatd.providers.own_keys import choose_own_key, forget_own_key, list_key_states_for
 
 
-class CreateUserAIProviderKeyRequest(Struct, kw_only=True):
+class CreateUserAIProviderKeyRequest(ConfidentialBody, kw_only=True):
     """Body of `PUT …/ai-provider-keys/{provider}`."""
 
     api_key: Annotated[str | None, documented(required=True)] = None

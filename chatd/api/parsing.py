@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
@@ -35,6 +35,13 @@ MAX_INT32 = 2**31 - 1
 
 Int64 = Annotated[int, Meta(ge=-MAX_INT64 - 1, le=MAX_INT64)]
 Int32 = Annotated[int, Meta(ge=-MAX_INT32 - 1, le=MAX_INT32)]
+
+
+class ConfidentialBody(Struct, kw_only=True):
+    """A body, or a piece of one, with secrets in it: its repr shows nothing of it."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
 
 
 class ContentPart(InputPart, kw_only=True):

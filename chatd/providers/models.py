@@ -75,10 +75,10 @@ class AIProvider(models.Model):
     deleted = models.BooleanField(default=False)
     base_url = models.CharField(max_length=MAX_BASE_URL, validators=[validate_http_url])
     settings = EncryptedTextField(blank=True, default="", editable=False)
-    central_api_key_enabled = models.BooleanField("shared keys", default=True)
-    allow_user_api_key = models.BooleanField("keys of one's own", default=True)
+    central_api_key_enabled = models.BooleanField("use the shared keys", default=True)
+    allow_user_api_key = models.BooleanField("let people use keys of their own", default=True)
     allow_central_api_key_fallback = models.BooleanField(
-        "shared keys for people without one of their own", default=True
+        "use the shared keys for people without one of their own", default=True
     )
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now, editable=False)
@@ -92,11 +92,14 @@ class AIProvider(models.Model):
             models.CheckConstraint(
                 condition=Q(central_api_key_enabled=True) | Q(allow_user_api_key=True),
                 name="provider_has_a_source_of_keys",
+                violation_error_message="Allow shared keys, keys of one's own, or both.",
             ),
             models.CheckConstraint(
                 condition=Q(allow_central_api_key_fallback=False)
                 | Q(central_api_key_enabled=True, allow_user_api_key=True),
                 name="provider_fallback_needs_both",
+                violation_error_message="Shared keys can only stand in for keys of one's own"
+                " where both are allowed.",
             ),
         ]
 

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from chatd.accounts.actions import create_token
 from chatd.accounts.models import APIKey
+from chatd.audit.models import AuditEntry
 from chatd.chats.models import Chat
 from chatd.core.coverage import secrets_notice
 from chatd.core.fields import open_secret
@@ -26,6 +27,7 @@ PROVIDER = {
     "display_name": "Team gateway",
     "enabled": "on",
     "base_url": "http://gateway:4000/v1",
+    "central_api_key_enabled": "on",
     "new_key": SECRET,
 }
 
@@ -229,3 +231,44 @@ def test_the_lists_open_with_a_constant_number_of_queries(
     for _ in range(5):
         pending_chat(cast.bob, cast.organization, model)
     assert queries("/admin/chats/chat/") == before
+
+
+def test_the_form_of_a_provider_goes_the_way_of_the_api(root: Client) -> None:
+    root.post("/admin/providers/aiprovider/add/", PROVIDER)
+    provider = AIProvider.objects.get()
+    change = f"/admin/providers/aiprovider/{provider.pk}/change/"
+    root.post(change, PROVIDER | {"new_key": "another-key", "display_name": ""})
+    assert [
+        (entry.actor_name, entry.action, entry.resource_type)
+        for entry in AuditEntry.objects.order_by("pk")
+    ] == [
+        ("root", "create", "ai_provider"),
+        ("root", "create", "ai_provider_key"),
+        ("root", "delete", "ai_provider_key"),
+        ("root", "create", "ai_provider_key"),
+        ("root", "write", "ai_provider"),
+    ]
+    logged = str(list(AuditEntry.objects.values()))
+    assert SECRET not in logged
+    assert "another-key" not in logged
+    assert str(AIProvider.objects.get()) == "team-gateway"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"type": "bedrock", "new_key": ""}, "Bedrock providers need a region or credentials"),
+        ({"type": "copilot"}, "Copilot providers do not accept api_keys."),
+        ({"name": "test"}, "is reserved"),
+        ({"new_key": "k" * 10_241}, "a key must be at most 10240 bytes"),
+        ({"central_api_key_enabled": ""}, "Allow shared keys, keys of one&#x27;s own, or both."),
+        ({"allow_central_api_key_fallback": "on"}, "where both are allowed."),
+    ],
+)
+def test_what_the_api_refuses_the_form_refuses_too(
+    root: Client, changes: dict[str, str], words: str
+) -> None:
+    answer = root.post("/admin/providers/aiprovider/add/", PROVIDER | changes)
+    assert answer.status_code == 200
+    assert words in answer.content.decode()
+    assert not AIProvider.objects.exists()
