@@ -12,7 +12,10 @@ from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
 
 @transaction.atomic
 def save_provider(provider: AIProvider, *, new_key: str = "") -> AIProvider:
-    """Store a provider; a non-empty `new_key` replaces its central keys."""
+    """Store a provider of the deployment itself; a non-empty `new_key` replaces its shared keys.
+
+    What people ask for goes through `administration`, which asks who they are.
+    """
     provider.updated_at = now()
     provider.save()
     if new_key:

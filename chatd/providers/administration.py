@@ -113,7 +113,9 @@ def change_provider(author: Author, provider: AIProvider, changes: ProviderChang
         return _fields(AIProvider.objects.get(pk=provider.pk))
 
     with audited(author, _resource(provider), stored):
-        row = AIProvider.objects.select_for_update().get(pk=provider.pk)
+        row = live_providers().select_for_update().filter(pk=provider.pk).first()
+        if row is None:  # it was deleted meanwhile
+            raise not_found()
         _apply(changes, row)
         row.updated_at = now()
         row.save()

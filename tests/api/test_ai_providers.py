@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from chatd.audit.actions import Author
 from chatd.audit.models import AuditEntry
+from chatd.core.errors import ChatdError
 from chatd.core.fields import open_secret
 from chatd.core.masking import masked
+from chatd.providers.administration import change_provider
+from chatd.providers.drafts import ProviderChanges
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
 from chatd.providers.selectors import resolve_model_call
 from tests.api.client import NOT_FOUND, Api, Chats
@@ -298,6 +302,15 @@ def test_a_changed_provider_is_used_by_the_next_turn(
     assert call() == ("http://127.0.0.1:9/v1", "fake-provider-key")
     root.patch(f"{PATH}/fake", {"base_url": URL, "api_keys": [{"api_key": KEY}]})
     assert call() == (URL, KEY)
+
+
+def test_a_change_that_comes_after_the_deletion_revives_nothing(root: Api) -> None:
+    made(root)
+    stale = AIProvider.objects.get()
+    root.delete(f"{PATH}/main")
+    with pytest.raises(ChatdError, match="not found"):
+        change_provider(Author(None, "a test"), stale, ProviderChanges(enabled=True))
+    assert AIProvider.objects.get().enabled is False
 
 
 # Bedrock
