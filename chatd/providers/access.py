@@ -9,8 +9,6 @@ from chatd.core.crypto import SecretState
 from chatd.providers.keys import (
     KeyChoice,
     KeyPolicy,
-    KeyState,
-    Unavailable,
     choose_key,
     key_state,
     needs_key,
@@ -74,16 +72,17 @@ def _access(provider: AIProvider) -> ProviderAccess:
     policy = policy_of(provider)
     has_own: bool = provider.has_own  # type: ignore[attr-defined]
     shared = key_state(provider)
-    has_shared = shared is not SecretState.BLANK
+    lost = shared.needs_reentry  # a turn would fail with it, also where no key is needed
     choice = choose_key(
-        policy, has_own=has_own, has_shared=has_shared, needs_key=needs_key(provider)
+        policy,
+        has_own=has_own,
+        has_shared=shared is not SecretState.BLANK and not lost,
+        needs_key=needs_key(provider) or lost,
     )
-    if choice.state is KeyState.SHARED and shared.needs_reentry:
-        choice = KeyChoice(KeyState.NONE, Unavailable.MISSING_API_KEY)
     return ProviderAccess(
         provider=provider,
         policy=policy,
         has_own_key=has_own,
-        has_shared_key=policy.shared and has_shared,
+        has_shared_key=policy.shared and shared is not SecretState.BLANK,
         choice=choice,
     )

@@ -186,7 +186,7 @@ def test_a_person_sees_which_key_is_used_of_what_is_on_or_holds_a_key_of_theirs(
     add("invisible", enabled=False)
     for provider in (off, own):
         UserAIProviderKey.objects.create(user=cast.alice, provider=provider, api_key=seal("k"))
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         states = list_key_states(cast.alice.pk)
     assert [(each.provider.name, each.choice.state) for each in states] == [
         ("off", KeyState.OWN),

@@ -184,12 +184,12 @@ def test_a_key_of_another_ring_is_named_and_not_shown(add, settings):
 def test_a_key_that_cannot_be_read_stands_back_behind_one_that_can(add, provider, settings):
     config = add("a")
     AIProviderKey.objects.create(provider=provider, api_key="v1:of another ring:AAAA")
-    assert resolve_model_call(config.pk).api_key == KEY
+    assert resolve_model_call(config.pk, user_id=NOBODY).api_key == KEY
     AIProviderKey.objects.update(api_key="v1:of another ring:AAAA")
     assert key_state(provider) is SecretState.KEY_MISSING
     AIProviderKey.objects.create(provider=provider, api_key=seal("newer"))
     assert key_state(provider) is SecretState.CURRENT
-    assert resolve_model_call(config.pk).api_key == "newer"
+    assert resolve_model_call(config.pk, user_id=NOBODY).api_key == "newer"
 
 
 def test_a_turn_that_needs_a_lost_key_fails_with_what_to_do(add, settings):
