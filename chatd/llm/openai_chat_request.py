@@ -1,17 +1,17 @@
 """Requests of the OpenAI chat/completions wire: neutral values to the JSON body.
 
 Belongs here: message and tool shapes, parameter names, what reasoning models do not accept.
-Does not belong here: HTTP headers, reading answers.
+Does not belong here: provider options (`openai_chat_options`), HTTP headers, reading answers.
 """
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, assert_never
 
 import orjson
 
-from chatd.llm import providers
+from chatd.llm.openai_chat_options import is_reasoning_model, option_fields
 from chatd.llm.types import (
     AssistantMessage,
     FileBlock,
@@ -27,10 +27,6 @@ from chatd.llm.types import (
     UserMessage,
 )
 
-_EFFORTS = frozenset({"minimal", "low", "medium", "high", "xhigh"})
-_EFFORT_KINDS = frozenset({"openai", "azure", "openai-compat"})
-_REASONING_STARTS = ("o1", "o3", "o4", "oss")
-_REASONING_PARTS = ("-o1", "-o3", "-o4", "-oss", "gpt-5")
 _WITHOUT_SYSTEM = ("o1-mini", "o1-preview")
 _UNSAFE_ID = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -52,13 +48,10 @@ def encode(request: Request, provider: Provider, *, stream: bool = True) -> byte
     if request.output:
         body["response_format"] = _response_format(request.output)
     body.update(_parameters(request))
-    body.update(_options(request.provider_options, provider))
+    body.update(option_fields(request, provider.kind))
+    if "max_completion_tokens" in body:
+        body.pop("max_tokens", None)  # servers refuse the two together
     return orjson.dumps(body)
-
-
-def is_reasoning_model(model: str) -> bool:
-    """Tell whether the model takes `max_completion_tokens` and no sampling parameters."""
-    return model.startswith(_REASONING_STARTS) or any(part in model for part in _REASONING_PARTS)
 
 
 def safe_call_id(call_id: str) -> str:
@@ -79,21 +72,6 @@ def _parameters(request: Request) -> dict[str, Any]:
             "frequency_penalty": request.frequency_penalty,
         }
     return {name: value for name, value in wanted.items() if value is not None}
-
-
-def _options(options: Mapping[str, Any], provider: Provider) -> dict[str, str]:
-    kind = providers.find_kind(provider.kind)
-    section = options.get(kind.options_key) if kind else None
-    chosen = section if isinstance(section, Mapping) else options
-    wire: dict[str, str] = {}
-    user, effort = chosen.get("user"), chosen.get("reasoning_effort")
-    if isinstance(user, str) and user.strip():
-        wire["user"] = user.strip()
-    if isinstance(effort, str) and kind and kind.name in _EFFORT_KINDS:
-        effort = effort.strip().lower()
-        if effort in _EFFORTS:
-            wire["reasoning_effort"] = effort
-    return wire
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:

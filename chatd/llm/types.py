@@ -94,8 +94,7 @@ class OutputSchema:
 class Request:
     """One model call. `None` leaves a parameter to the provider.
 
-    `provider_options` are the options of the provider's own section (for example `user` and
-    `reasoning_effort`), or the whole stored mapping with one section per provider.
+    `provider_options` maps sections, one per family of providers, to the options in `options`.
     """
 
     model: str

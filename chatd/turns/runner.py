@@ -28,6 +28,7 @@ from chatd.live.backend import LiveBackend
 from chatd.live.messages import Episode
 from chatd.live.writer import PartWriter
 from chatd.llm import client as llm
+from chatd.llm.call_config import stored_options
 from chatd.llm.errors import LLMError
 from chatd.llm.types import FinishReason, Message, Request, ToolSpec
 from chatd.preferences.registry import CUSTOM_PROMPT
@@ -241,7 +242,7 @@ def _read_prompt(chat_id: UUID, inserts: tuple[str, ...]) -> tuple[Message, ...]
 
 
 def _request(setup: _Setup) -> Request:
-    options = setup.call.options
+    options = stored_options(setup.call.options)
     return Request(
         model=setup.call.model,
         messages=setup.prompt,

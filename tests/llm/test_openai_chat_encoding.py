@@ -147,24 +147,6 @@ def test_other_models_are_not_taken_for_reasoning_models(model):
     assert "max_tokens" in body_of(model=model, max_output_tokens=1)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"user": " u ", "reasoning_effort": "HIGH", "mystery": 1},
-        {"openaicompat": {"user": "u", "reasoning_effort": "high"}, "openai": {"user": "other"}},
-    ],
-)
-def test_known_options_are_trimmed_and_unknown_ones_stay_here(options):
-    body = body_of(provider_options=options)
-    assert (body["user"], body["reasoning_effort"], "mystery" in body) == ("u", "high", False)
-
-
-def test_blank_and_unknown_option_values_are_dropped():
-    body = body_of(provider_options={"user": "  ", "reasoning_effort": "none"})
-    assert "user" not in body
-    assert "reasoning_effort" not in body
-
-
 def test_text_that_is_no_valid_unicode_is_reported_as_a_type_error():
     with pytest.raises(TypeError):
         body_of(user(TextBlock(text="\ud800")))
