@@ -21,7 +21,8 @@ from chatd.live import rates
 from chatd.live.backend import live_backend
 from chatd.live.rates import rate_counter
 from chatd.providers import keys
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
 from chatd.sockets import handshake, server
 from config.env import env

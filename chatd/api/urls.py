@@ -12,6 +12,7 @@ from chatd.api.diffs import DiffViewSet
 from chatd.api.document import DocumentViewSet
 from chatd.api.files import FileViewSet
 from chatd.api.messages import MessageViewSet, QueueViewSet
+from chatd.api.model_configs import ModelConfigViewSet, SuggestedPricesViewSet
 from chatd.api.older_providers import OlderOwnKeyViewSet, OlderProviderViewSet
 from chatd.api.own_provider_keys import OwnProviderKeyViewSet
 from chatd.api.people import UserViewSet
@@ -30,6 +31,7 @@ from chatd.api.views import ResourceViewSet, route_not_found
 _LITERALS = "model-configs|providers|user-provider-configs|config|cost|insights|usage-limits"
 _LIMITS = "experimental/chats/usage-limits"
 _PROVIDER = r"(?P<provider>[^/]+)"
+_CONFIGS = r"experimental/chats/model-configs"
 _CHAT = r"experimental/chats/(?P<chat>[^/]+)"
 
 
@@ -63,6 +65,14 @@ urlpatterns = [
     _route(r"experimental/chats/files", FileViewSet, post="create"),
     _route(r"experimental/chats/files/(?P<file>[^/]+)", FileViewSet, get="retrieve"),
     _route(r"experimental/chats/models", CatalogViewSet, get="list"),
+    _route(_CONFIGS, ModelConfigViewSet, get="list", post="create"),
+    _route(rf"{_CONFIGS}/suggested-prices", SuggestedPricesViewSet, get="retrieve"),
+    _route(
+        rf"{_CONFIGS}/(?P<config>[^/]+)",
+        ModelConfigViewSet,
+        patch="partial_update",
+        delete="destroy",
+    ),
     _route(r"experimental/chats/by-workspace", ChatViewSet, get="by_workspace"),
     _route(_LIMITS, UsageLimitViewSet, get="retrieve", put="update"),
     _route(f"{_LIMITS}/status", UsageLimitViewSet, get="status"),

@@ -14,7 +14,7 @@ from chatd.api.parsing import Int64, decode_body, parse_uuid
 from chatd.api.views import ResourceViewSet
 from chatd.core.clock import ZERO_TIME, rfc3339
 from chatd.core.shapes import documented
-from chatd.providers.selectors import count_unpriced_models
+from chatd.providers.prices import count_unpriced_models
 from chatd.spending import shapes
 from chatd.spending.actions import (
     OF_GROUP,

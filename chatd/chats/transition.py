@@ -26,6 +26,7 @@ from chatd.core.shapes import shaped
 from chatd.live.backend import live_backend
 from chatd.live.dispatch import enqueue_turn
 from chatd.live.messages import CancelRunner, ChatNotice, Notice, Notification, OwnerNotice
+from chatd.providers.pricing import Prices, cost_micros
 from chatd.spending.actions import record_spend
 
 
@@ -55,7 +56,7 @@ class StepUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """A message to insert; `content` is a list of stored parts."""
+    """A message to insert; `content` is a list of stored parts, `prices` are those of its call."""
 
     role: Role
     content: list[dict[str, Any]]
@@ -64,13 +65,17 @@ class NewMessage:
     api_key_id: str | None = None
     model_config_id: UUID | None = None
     usage: StepUsage = field(default_factory=StepUsage)
+    prices: Prices = field(default_factory=Prices)
     runtime_ms: int | None = None
     total_cost_micros: int | None = None
     provider_response_id: str | None = None
 
 
 def message_row(message: NewMessage, *, chat_id: UUID, revision: int, at: datetime) -> ChatMessage:
-    """Return the row of a message, not yet inserted; zero tokens are stored as unknown."""
+    """Return the row of a message, not yet inserted; zero tokens are stored as unknown.
+
+    A cost of zero is stored as it is: the call was free, which is not the same as unpriced.
+    """
     usage = message.usage
     return ChatMessage(
         chat_id=chat_id,
@@ -88,11 +93,18 @@ def message_row(message: NewMessage, *, chat_id: UUID, revision: int, at: dateti
         cache_creation_tokens=usage.cache_creation_tokens or None,
         cache_read_tokens=usage.cache_read_tokens or None,
         context_limit=usage.context_limit or None,
-        total_cost_micros=message.total_cost_micros,
+        total_cost_micros=_cost_of(message),
         runtime_ms=message.runtime_ms or None,
         provider_response_id=message.provider_response_id,
         created_at=at,
     )
+
+
+def _cost_of(message: NewMessage) -> int | None:
+    """Return what the call of a message cost; None where that cannot be said."""
+    if message.total_cost_micros is not None:
+        return message.total_cost_micros
+    return cost_micros(message.usage, message.prices)
 
 
 @dataclass(frozen=True, slots=True)

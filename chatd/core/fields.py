@@ -1,6 +1,7 @@
 """Model fields shared by the apps: JSON and text that keep NUL characters, encrypted text."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,11 +16,13 @@ if TYPE_CHECKING:  # Django's own classes take no type arguments at run time
     _TextField = models.TextField[str, str]
     _AnyTextField = models.JSONField[Any, Any]  # attributes hold JSON; the column is text
     _WordsField = models.TextField[Sequence[str], Sequence[str]]
+    _DecimalField = models.Field[Decimal | None, Decimal | None]
 else:
     _JSONField = models.JSONField
     _TextField = models.TextField
     _AnyTextField = models.TextField
     _WordsField = models.TextField
+    _DecimalField = models.Field
 
 _NUL = "\x00"
 _MARK = "\ue000"
@@ -78,6 +81,26 @@ class NulSafeTextField(_TextField):
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         return None if value is None else unescape_nul(value)
+
+
+class ExactDecimalField(_DecimalField):
+    """A decimal, exactly as it was given.
+
+    SQLite has no decimals: Django keeps them there as floats of 15 digits, this field as text.
+    """
+
+    def db_type(self, connection: Any) -> str:
+        return "numeric" if connection.vendor == "postgresql" else "text"
+
+    def get_prep_value(self, value: Any) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        exact = self.get_prep_value(value)
+        return exact if exact is None or connection.vendor == "postgresql" else format(exact, "f")
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Decimal | None:
+        return None if value is None else Decimal(value)
 
 
 class JSONTextField(_AnyTextField):

@@ -10,7 +10,8 @@ from django.db import transaction
 from chatd.accounts.actions import create_user, default_organization
 from chatd.accounts.models import SiteRole, User
 from chatd.core.errors import ChatdError
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import DEMO_PROVIDER, AIProvider, ModelConfig, ProviderType
 from config.env import Environment
 

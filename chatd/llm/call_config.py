@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -17,7 +17,7 @@ from msgspec import Meta, Raw, Struct
 from chatd.llm.options import PARAMETERS, PRICES, SECTIONS, Option, OptionType
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_MAX_EXPONENT_DIGITS = 4
+_MAX_EXPONENT_CHARS = len("e-9999")
 
 _SCALARS: Mapping[OptionType, Any] = {
     OptionType.TEXT: str,
@@ -58,6 +58,11 @@ def checked(request: "ModelCallConfigRequest") -> CallConfig:
         options={key: value for key, value in options.items() if value is not None},
         cost=_prices(request),
     )
+
+
+def decode_call_config(text: str) -> CallConfig:
+    """Return the normal form of a text. Raises msgspec.MsgspecError, ValueError."""
+    return checked(msgspec.json.decode(text, type=ModelCallConfigRequest))
 
 
 def stored_options(stored: Any) -> Mapping[str, Any]:
@@ -120,7 +125,7 @@ def _read_price(raw: Raw, path: str) -> Decimal | None:
         return None
     value = msgspec.json.decode(text, type=str) if text.startswith('"') else text
     found = _DECIMAL.fullmatch(value)
-    if found is None or len(found[2] or "") > _MAX_EXPONENT_DIGITS:
+    if found is None or len(found[2] or "") > _MAX_EXPONENT_CHARS:
         raise ValueError(f"Expected a decimal as text or number - at `$.{path}`")
     return Decimal(value)
 
@@ -212,17 +217,15 @@ if TYPE_CHECKING:
     class ModelCallConfigRequest(Struct):
         """What a client sends as `model_config`."""
 
-    class ModelCallConfig(Struct):
-        """What a client is shown as `model_config`."""
-
+    ModelCallConfig: TypeAlias = Mapping[str, Any]
+    ModelCost: TypeAlias = Mapping[str, str]
 else:
     ModelCallConfigRequest = _top(
         "ModelCallConfigRequest",
         msgspec.defstruct("ModelCostRequest", [_price_field(option) for option in PRICES]),
         [_price_field(option, older=True) for option in PRICES],
     )
-    ModelCallConfig = _top(
-        "ModelCallConfig",
-        msgspec.defstruct("ModelCost", [_price_field(option, answered=True) for option in PRICES]),
-        [],
+    ModelCost = msgspec.defstruct(
+        "ModelCost", [_price_field(option, answered=True) for option in PRICES]
     )
+    ModelCallConfig = _top("ModelCallConfig", ModelCost, [])

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
 from chatd.core.errors import ChatdError
-from chatd.providers.actions import delete_model_config, save_model_config
+from chatd.providers import model_admin  # noqa: F401 - Django looks for admin classes here
 from chatd.providers.administration import FLAGS, create_provider, update_provider
 from chatd.providers.drafts import (
     NewProvider,
@@ -21,7 +21,7 @@ from chatd.providers.drafts import (
     check_takes_keys,
 )
 from chatd.providers.keys import key_state
-from chatd.providers.models import AIProvider, ModelConfig
+from chatd.providers.models import AIProvider
 
 
 class ProviderForm(forms.ModelForm[AIProvider]):
@@ -113,52 +113,3 @@ class AIProviderAdmin(admin.ModelAdmin[AIProvider]):
 
     def has_delete_permission(self, request: HttpRequest, obj: AIProvider | None = None) -> bool:
         return False  # disable it instead: models and costs refer to it
-
-
-class ModelConfigForm(forms.ModelForm[ModelConfig]):
-    class Meta:
-        model = ModelConfig
-        fields = (
-            "ai_provider",
-            "model",
-            "display_name",
-            "enabled",
-            "is_default",
-            "context_limit",
-            "compression_threshold",
-            "options",
-        )
-        help_texts = {
-            "model": "The model's id at the provider.",
-            "context_limit": "Tokens that fit the model's context.",
-            "compression_threshold": "Percent of the context at which history is summarised.",
-            "options": "Call options as JSON, e.g. temperature or max_output_tokens.",
-        }
-
-    def clean_ai_provider(self) -> AIProvider:
-        provider = self.cleaned_data["ai_provider"]
-        if provider is None:
-            raise forms.ValidationError("Choose the provider that serves this model.")
-        return provider  # type: ignore[no-any-return]
-
-
-@admin.register(ModelConfig)
-class ModelConfigAdmin(admin.ModelAdmin[ModelConfig]):
-    form = ModelConfigForm
-    list_display = ("__str__", "model", "ai_provider", "enabled", "is_default", "context_limit")
-    list_filter = ("enabled", "provider")
-    list_select_related = ("ai_provider",)
-    search_fields = ("model", "display_name")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelConfig]:
-        return super().get_queryset(request).filter(deleted=False)
-
-    def save_model(self, request: HttpRequest, obj: ModelConfig, form: Any, change: bool) -> None:
-        save_model_config(obj)
-
-    def delete_model(self, request: HttpRequest, obj: ModelConfig) -> None:
-        delete_model_config(obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ModelConfig]) -> None:
-        for config in queryset:
-            delete_model_config(config)

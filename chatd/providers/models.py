@@ -13,7 +13,8 @@ from django.db.models import Q
 
 from chatd.accounts.models import User
 from chatd.core.clock import now
-from chatd.core.fields import EncryptedTextField
+from chatd.core.fields import EncryptedTextField, NulSafeJSONField
+from chatd.providers import price_models  # noqa: F401 - Django looks for models here
 
 DEMO_PROVIDER = "demo"
 """Name of the offline provider that a first start creates."""
@@ -151,7 +152,10 @@ class UserAIProviderKey(models.Model):
 
 
 class ModelConfig(models.Model):
-    """A model that chats can use, with its options and prices. At most one is the default."""
+    """A model that chats can use, with its options. At most one is the default.
+
+    Prices have dates, and rows of their own: `price_models`.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     ai_provider = models.ForeignKey(
@@ -166,7 +170,7 @@ class ModelConfig(models.Model):
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     context_limit = models.BigIntegerField(default=128_000)
     compression_threshold = models.IntegerField(default=70)
-    options = models.JSONField(default=dict, blank=True)
+    options = NulSafeJSONField(default=dict, blank=True)
     created_by = models.UUIDField(null=True, blank=True, editable=False)
     updated_by = models.UUIDField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=now, editable=False)

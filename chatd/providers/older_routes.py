@@ -18,7 +18,6 @@ from chatd.core.errors import bad_request, conflict, forbidden, not_found
 from chatd.core.ids import canonical_uuid
 from chatd.llm.providers import PROVIDERS, ProviderKind, find_kind
 from chatd.providers.access import ProviderAccess, access_to, list_access, live_providers
-from chatd.providers.actions import delete_models_of
 from chatd.providers.administration import (
     FLAGS,
     change_provider,
@@ -33,6 +32,7 @@ from chatd.providers.drafts import (
     why_no_base_url,
 )
 from chatd.providers.keys import check_byok, check_key_size
+from chatd.providers.model_configs import delete_models_of
 from chatd.providers.models import MAX_DISPLAY_NAME, AIProvider, ProviderType
 from chatd.providers.own_keys import drop_own_key, keep_own_key
 

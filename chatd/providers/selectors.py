@@ -143,17 +143,3 @@ def shared_key(provider_id: UUID) -> str:
     """Return the stored form of the key that is used of the shared ones."""
     stored = AIProviderKey.objects.filter(provider_id=provider_id).order_by("created_at", "id")
     return key_in_use(stored.values_list("api_key", flat=True))
-
-
-def count_unpriced_models() -> int:
-    """Return how many enabled models have neither a price of input nor one of output."""
-    enabled = ModelConfig.objects.filter(enabled=True, deleted=False)
-    return sum(not _is_priced(options) for options in enabled.values_list("options", flat=True))
-
-
-def _is_priced(options: Mapping[str, Any]) -> bool:
-    """Look for prices where they stand now, and at the top level, where they stood before."""
-    stored = options.get("cost")
-    prices = {**options, **(stored if isinstance(stored, Mapping) else {})}
-    names = ("input_price_per_million_tokens", "output_price_per_million_tokens")
-    return any(prices.get(name) is not None for name in names)

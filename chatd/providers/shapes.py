@@ -5,6 +5,7 @@ from typing import Annotated, NotRequired, TypedDict
 from msgspec import Meta
 
 from chatd.core.shapes import Timestamp, Uuid, documented, one_of
+from chatd.llm.call_config import ModelCallConfig, ModelCost
 from chatd.providers.models import ProviderType
 
 Kind = Annotated[str, one_of(ProviderType)]
@@ -70,6 +71,23 @@ class AIProvider(TypedDict):
     updated_at: Timestamp
 
 
+class ModelConfig(TypedDict):
+    """A model that chats can use."""
+
+    id: Uuid
+    provider: Annotated[str, Meta(description="The kind of provider.")]
+    ai_provider_id: Uuid
+    model: str
+    display_name: str
+    enabled: bool
+    is_default: bool
+    context_limit: Annotated[int, Meta(description="Tokens that fit the model's context.")]
+    compression_threshold: Annotated[int, Meta(description="Percent of the context.")]
+    model_config: NotRequired[ModelCallConfig]
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
 class AIProviderSummary(TypedDict):
     id: Uuid
     type: Kind
@@ -122,3 +140,13 @@ class ProviderTest(TypedDict):
     ok: bool
     detail: str
     models: NotRequired[list[str]]
+
+
+class SuggestedPrices(TypedDict):
+    """What is known of a model; nothing but the question for one that is not known."""
+
+    provider: str
+    model: str
+    known_as: NotRequired[Annotated[str, Meta(description="The model in the price list.")]]
+    cost: NotRequired[ModelCost]
+    context_limit: NotRequired[int]

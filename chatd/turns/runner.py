@@ -22,6 +22,7 @@ from chatd.chats.parts import error_result
 from chatd.chats.runs import Fence, Progress
 from chatd.chats.selectors import prompt_messages
 from chatd.chats.transition import NewMessage, StateConflictError
+from chatd.core.clock import now
 from chatd.core.context import bind_correlation
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import LiveBackend
@@ -33,6 +34,7 @@ from chatd.llm.errors import LLMError
 from chatd.llm.types import FinishReason, Message, Request, ToolSpec
 from chatd.preferences.registry import CUSTOM_PROMPT
 from chatd.preferences.selectors import personal_value
+from chatd.providers.prices import PriceList, price_list
 from chatd.providers.selectors import ModelCall, UnusableModelError, resolve_model_call
 from chatd.turns.attachments import load_files
 from chatd.turns.failures import UNEXPECTED, error_of_call, error_of_setup, retry_notice
@@ -65,6 +67,7 @@ class _Setup:
     """What a turn reads from the database before its first call."""
 
     call: ModelCall
+    prices: PriceList
     inserts: tuple[str, ...]
     prompt: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
@@ -179,7 +182,7 @@ class TurnRunner:
 
     async def _store(self, setup: _Setup, result: StepResult, writer: PartWriter) -> bool:
         """Store a step; returns True when the turn has ended with it."""
-        messages = result.message(setup.call.config_id)
+        messages = result.message(setup.call.config_id, setup.prices.at(result.called_at))
         goes_on = bool(result.calls) and result.reason is FinishReason.TOOL_CALLS
         declared = {tool.name for tool in setup.tools}
         waits = goes_on and any(call["tool_name"] in declared for call in result.calls)
@@ -228,8 +231,10 @@ async def _written(change: Callable[..., Progress], *args: Any) -> Progress:
 
 def _set_up(chat: Chat) -> _Setup:
     inserts = (user_instructions(personal_value(chat.owner_id, CUSTOM_PROMPT)),)
+    call = resolve_model_call(chat.last_model_config_id, user_id=chat.owner_id)
     return _Setup(
-        call=resolve_model_call(chat.last_model_config_id, user_id=chat.owner_id),
+        call=call,
+        prices=price_list(call.config_id, now()),
         inserts=inserts,
         prompt=_read_prompt(chat.pk, inserts),
         tools=client_tools(chat.dynamic_tools),

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from chatd.llm.types import (
     ToolCallDelta,
     Usage,
 )
+from chatd.providers.pricing import Prices
 
 MAX_ANSWER_BYTES = 2560 * 1024
 MAX_REASONING_BYTES = 768 * 1024
@@ -44,8 +46,9 @@ class StepResult:
     usage: StepUsage
     response_id: str | None
     runtime_ms: int
+    called_at: datetime
 
-    def message(self, model_config_id: UUID) -> list[NewMessage]:
+    def message(self, model_config_id: UUID, prices: Prices) -> list[NewMessage]:
         """Return the assistant message of the step; none when the model said nothing."""
         if not self.content:
             return []
@@ -55,6 +58,7 @@ class StepResult:
                 content=self.content,
                 model_config_id=model_config_id,
                 usage=self.usage,
+                prices=prices,
                 runtime_ms=self.runtime_ms,
                 provider_response_id=self.response_id,
             )
@@ -90,6 +94,7 @@ class StepCollector:
         self._is_full = False
         self._finish: Finish | None = None
         self._started = time.monotonic()
+        self._called_at = now()
 
     @property
     def is_full(self) -> bool:
@@ -190,6 +195,7 @@ class StepCollector:
             usage=step_usage(finish.usage, finish.context_limit or self._context_limit),
             response_id=finish.response_id,
             runtime_ms=int((time.monotonic() - self._started) * 1000),
+            called_at=self._called_at,
         )
 
 

@@ -20,6 +20,7 @@ from chatd.chats.models import Chat, Role, Visibility
 from chatd.chats.selectors import first_and_last_messages, get_own_chat_for
 from chatd.chats.titles import TitleClaim, store_title, title_claim
 from chatd.chats.transition import NewMessage
+from chatd.core.clock import now
 from chatd.core.errors import ChatdError, ErrorCode
 from chatd.core.threads import give_back_connections
 from chatd.llm.client import complete
@@ -27,6 +28,8 @@ from chatd.llm.errors import LLMError
 from chatd.llm.types import Answer, Request, SystemMessage, TextBlock, UserMessage
 from chatd.preferences.registry import MODEL_OVERRIDES, ModelOverrideContext
 from chatd.preferences.selectors import site_value
+from chatd.providers.prices import price_at
+from chatd.providers.pricing import Prices
 from chatd.providers.selectors import (
     ModelCall,
     UnusableModelError,
@@ -94,8 +97,9 @@ def _make(claim: TitleClaim, failure: str) -> MadeTitle:
         return NOTHING_TO_NAME
     try:
         call = next(title_models(chat))
+        prices = price_at(call.config_id, now())
         give_back_connections()
-        made = async_to_sync(ask_for_title)(call, chat.pk, prompt)
+        made = async_to_sync(ask_for_title)(call, chat.pk, prompt, prices)
     except UnusableModelError as error:
         detail = str(error_of_setup(error)["message"])
     except LLMError as error:
@@ -127,6 +131,7 @@ async def ask_for_title(
     call: ModelCall,
     chat_id: UUID,
     prompt: TitlePrompt,
+    prices: Prices,
     *,
     session: aiohttp.ClientSession | None = None,
 ) -> MadeTitle:
@@ -139,6 +144,7 @@ async def ask_for_title(
         visibility=Visibility.MODEL,
         model_config_id=call.config_id,
         usage=step_usage(answer.usage, call.context_limit),
+        prices=prices,
         runtime_ms=int((time.monotonic() - started) * 1000),
     )
     return MadeTitle(title=read_title(answer.text), cost=cost if answer.usage else None)

@@ -38,6 +38,7 @@ class Route:
     owner_only: str = ""
     reads: bool = False
     admin: bool = False
+    query: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -68,6 +69,12 @@ class Route:
         if "{run}" in path:
             path = path.replace("{run}", str(debug_run(chat).pk))
         return Scene(chat, path)
+
+    def url(self, path: str) -> str:
+        """Return a path of the route with the query of a good call."""
+        if not self.query:
+            return path
+        return f"{path}{'&' if '?' in path else '?'}{self.query}"
 
     def path_with(self, *, chat: str, other: str) -> str:
         """Return the path with a chat's id, and `other` for every id beside it."""
@@ -145,6 +152,29 @@ ME = Route("me", "GET", "/api/v2/users/me", 200, reads=True)
 MY_ORGANIZATIONS = Route(
     "my organizations", "GET", "/api/v2/users/me/organizations", 200, reads=True
 )
+_MODEL_CONFIGS = "/chats/model-configs"
+MODEL_CONFIGS = [
+    Route("list model configs", "GET", _MODEL_CONFIGS, 200, reads=True),
+    Route(
+        "create model config",
+        "POST",
+        _MODEL_CONFIGS,
+        201,
+        body={"provider": "openai-compat", "model": "another", "context_limit": 1000},
+        admin=True,
+    ),
+    Route("update model config", "PATCH", f"{_MODEL_CONFIGS}/{{config}}", 200, body={}, admin=True),
+    Route("delete model config", "DELETE", f"{_MODEL_CONFIGS}/{{config}}", 204, admin=True),
+    Route(
+        "suggested prices",
+        "GET",
+        f"{_MODEL_CONFIGS}/suggested-prices",
+        200,
+        query="provider=openai&model=gpt-4o",
+        reads=True,
+        admin=True,
+    ),
+]
 
 
 def _while_people_may_choose(chats: Chats) -> Chat:
@@ -276,6 +306,7 @@ ROUTES = [
     UPDATE,
     DELETE,
     MODELS,
+    *MODEL_CONFIGS,
     BY_WORKSPACE,
     GET_ACL,
     UPDATE_ACL,

@@ -18,6 +18,7 @@ from tests.api.client import API, NOT_FOUND, Api, Chats, text_part
 from tests.api.conftest import make_admin
 from tests.api.routes import (
     LIMIT_CHANGES,
+    MODEL_CONFIGS,
     OWN_CONFIG,
     OWN_KEYS,
     PROVIDERS,
@@ -187,6 +188,8 @@ MATRIX: dict[str, dict[Caller, str]] = {
     **{route.name: CHANGES for route in PROVIDERS},
     "list older providers": SHOWN,
     **{route.name: ANYBODY for route in OWN_KEYS},
+    **{route.name: CHANGES for route in MODEL_CONFIGS},
+    "list model configs": ANYBODY,
 }
 
 UPLOAD = Route("upload", "POST", "/chats/files", 201)
@@ -238,7 +241,7 @@ def call(api: Api, route: Route, path: str, cast: Cast) -> int:
         options = {"body": route.body}
     if route is DOWNLOAD:
         return api.status(route.method, path)
-    return api.call(route.method, path, **options).status
+    return api.call(route.method, route.url(path), **options).status
 
 
 def of_a_chat(route: Route) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from chatd.accounts.models import Organization, OrganizationMember
 from chatd.chats.models import Chat, ChatMessage, Role, Visibility
-from chatd.providers.actions import delete_model_config, save_model_config
+from chatd.providers.model_configs import delete_model_config, save_model_config
 from chatd.providers.models import ModelConfig
 from tests.api.client import NIL, TOOL, Api, Chats, rows, text_part
 from tests.conftest import Cast

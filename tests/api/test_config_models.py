@@ -15,7 +15,8 @@ from chatd.preferences.registry import (
     PERSONAL_OVERRIDES_ALLOWED,
     PersonalOverrideContext,
 )
-from chatd.providers.actions import delete_model_config, save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import delete_model_config, save_model_config
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
 from tests.api.client import NIL, NOT_FOUND, Api, text_part
 from tests.conftest import Cast

@@ -3,7 +3,8 @@
 import pytest
 
 from chatd.launch.first_start import ensure_demo_model
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig
 from tests.api.client import Api
 

@@ -31,7 +31,8 @@ from chatd.accounts.policy import READ_PERMISSIONS
 from chatd.api.openapi import document
 from chatd.chats.models import ChatFile, ChatFileLink, ChatMessage, Role
 from chatd.chattest.openai import OpenAIServer, non_streaming_response
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
 from tests.api.client import HEADER, JSON_TYPE, Chats, queue
 from tests.api.documented import check_answer

@@ -37,6 +37,7 @@ def caller(route: Route, alice: Api, root: Api) -> Api:
 
 
 def call(api: Api, route: Route, path: str, **options):
+    path = route.url(path)
     if route.body is None:
         return api.call(route.method, path, **options)
     return api.call(route.method, path, route.body, **options)
@@ -237,7 +238,7 @@ def test_a_wrong_method_of_nobody_is_still_a_401(route, db):
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.reads], ids=str)
 def test_head_answers_like_get_without_a_body(route, chats, caller):
-    answer = caller.call("HEAD", route.scene(chats).path)
+    answer = caller.call("HEAD", route.url(route.scene(chats).path))
     assert (answer.status, answer.raw) == (route.status, b"")
 
 

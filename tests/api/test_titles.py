@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -26,8 +27,10 @@ from chatd.chattest.openai import (
 )
 from chatd.core.clock import now
 from chatd.preferences.registry import MODEL_OVERRIDES, ModelOverrideContext
-from chatd.providers.actions import delete_model_config, save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import delete_model_config, save_model_config
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
+from chatd.providers.pricing import Prices
 from chatd.turns import model_calls, titles
 from config.env import env
 from tests.api.client import NOT_FOUND, Answer, Api, Chats, assistant, fresh, start
@@ -250,6 +253,15 @@ def test_the_cost_is_stored_where_nobody_reads_it(alice, chats, titler, route) -
     assert (row.input_tokens, row.output_tokens, row.total_tokens) == (40, 5, 45)
     assert (row.model_config_id, row.context_limit) == (chats.model.pk, 128_000)
     assert alice.get(f"/chats/{chat.pk}/messages").body == before
+
+
+@both
+def test_the_cost_of_a_priced_model_is_in_dollars_too(alice, chats, titler, route) -> None:
+    chat = chats.waiting()
+    save_model_config(chats.model, prices=Prices(input=Decimal("2.5"), output=Decimal("10")))
+    titler.says("A new title", prompt_tokens=41)
+    ask(alice, chat, route)
+    assert [row.total_cost_micros for row in costs(chat)] == [153]  # 41 * 2.5 + 5 * 10, up
 
 
 def test_an_answer_that_is_no_title_was_paid_for_all_the_same(alice, chats, titler) -> None:
@@ -653,5 +665,5 @@ def test_the_cost_does_not_grow_with_the_messages(
         ChatMessage(chat=chat, revision=9, role="user", content=[{"type": "text", "text": "x"}])
         for _ in range(messages)
     )
-    with django_assert_num_queries(27):
+    with django_assert_num_queries(28):
         assert ask(alice, chat).status == 200

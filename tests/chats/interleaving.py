@@ -9,13 +9,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db import connection, connections
 
 from chatd.chats import properties, states, titles, transition
-from chatd.chats.models import Chat
 
 SECONDS = 30.0
 
@@ -28,19 +26,23 @@ class Overlap:
         self._second_comes = threading.Event()
         self._first_thread: int | None = None
         self._holds = False
-        real = transition.lock_chat
+        lock_chat = self.holding(transition.lock_chat)
+        for module in (transition, states, properties, titles):
+            monkeypatch.setattr(module, "lock_chat", lock_chat)
 
-        def lock_chat(chat_id: UUID) -> Chat:
-            chat = real(chat_id)
+    def holding(self, lock: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what takes a lock and, in the first transaction, stops there."""
+
+        def take(*args: Any) -> Any:
+            taken = lock(*args)
             if threading.get_ident() == self._first_thread and not self._holds:
                 self._holds = True
                 self._locked.set()
                 assert self._second_comes.wait(SECONDS)
                 wait_until_somebody_waits()
-            return chat
+            return taken
 
-        for module in (transition, states, properties, titles):
-            monkeypatch.setattr(module, "lock_chat", lock_chat)
+        return take
 
     def run(self, first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
         outcomes: dict[str, Any] = {}

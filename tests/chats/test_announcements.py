@@ -15,7 +15,7 @@ from chatd.chats.moves import EpisodeMovedError, UserContent
 from chatd.chats.partial import Partial
 from chatd.core.clock import now
 from chatd.live.messages import Notification, StreamedPart
-from chatd.providers.actions import save_model_config
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import ModelConfig
 from tests.chats.recorder import Recorder
 from tests.chats.situations import CALLS, Attempt, put_into

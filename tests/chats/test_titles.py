@@ -22,7 +22,7 @@ from chatd.chats.transition import NewMessage, StepUsage
 from chatd.core.clock import now
 from chatd.core.errors import ChatdError, ErrorCode
 from chatd.live.messages import Notice
-from chatd.providers.actions import save_model_config
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import ModelConfig
 from tests.chats.interleaving import Overlap
 from tests.chats.invariants import check_chat, dump

@@ -19,7 +19,8 @@ KEY = "secret-of-the-fault-tests-0123456789"
 NAME = "Faulty"
 
 _DISABLE = """
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import ModelConfig
 config = ModelConfig.objects.get(pk={model!r})
 target = {target}

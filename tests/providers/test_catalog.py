@@ -6,8 +6,9 @@ import pytest
 
 from chatd.core.fields import seal
 from chatd.llm.providers import PROVIDERS
-from chatd.providers.actions import delete_model_config, save_model_config, save_provider
+from chatd.providers.actions import save_provider
 from chatd.providers.catalog import CatalogProvider, list_catalog
+from chatd.providers.model_configs import delete_model_config, save_model_config
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
 
 pytestmark = pytest.mark.django_db

@@ -10,8 +10,9 @@ from django.db import IntegrityError, connection, transaction
 from chatd.core.crypto import SecretState, UndecryptableError
 from chatd.core.fields import open_secret, seal
 from chatd.live import config
-from chatd.providers.actions import delete_model_config, save_model_config, save_provider
+from chatd.providers.actions import save_provider
 from chatd.providers.keys import key_state
+from chatd.providers.model_configs import delete_model_config, save_model_config
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
 from chatd.providers.selectors import (
     Unusable,

@@ -5,7 +5,8 @@ from uuid import uuid4
 import pytest
 
 from chatd.core.fields import seal
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
 from chatd.providers.small_models import SMALL_MODELS, usable_small_models
 

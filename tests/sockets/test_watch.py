@@ -8,7 +8,7 @@ import pytest
 
 from chatd.chats import runs, states
 from chatd.chats.models import Chat, ChatDiffStatus, ChatFile, ChatFileLink
-from chatd.providers.actions import save_model_config
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import ModelConfig
 from tests.api.client import TOOL, Api, Chats, assistant, calls, fresh, queue, start, text_part
 from tests.conftest import Cast

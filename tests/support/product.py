@@ -37,7 +37,8 @@ _OUTER = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT
 
 _ADD_MODELS = """
 import json
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig
 made = []
 for row in json.loads({rows!r}):

@@ -12,7 +12,7 @@ from chatd.chats.actions import NewChat, create_chat
 from chatd.chats.content import InputPart
 from chatd.chats.models import Chat, ChatMessage, Role
 from chatd.core.clock import now
-from chatd.providers.actions import save_model_config
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig
 from tests.conftest import Cast
 

@@ -1,6 +1,9 @@
 """The administration pages: providers and models by hand, secrets that never come back."""
 
 from base64 import b64encode
+from datetime import timedelta
+from decimal import Decimal
+from html import unescape
 from typing import Any
 
 import pytest
@@ -12,9 +15,13 @@ from chatd.accounts.actions import create_token
 from chatd.accounts.models import APIKey
 from chatd.audit.models import AuditEntry
 from chatd.chats.models import Chat
+from chatd.core.clock import now
 from chatd.core.coverage import secrets_notice
 from chatd.core.fields import open_secret
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
+from chatd.providers.price_models import ModelPrice
+from chatd.providers.prices import price_at
+from chatd.providers.pricing import Prices
 from tests.conftest import Cast
 from tests.support.people import pending_chat
 
@@ -46,7 +53,7 @@ def _model_form(provider: AIProvider, **changes: str) -> dict[str, str]:
         "enabled": "on",
         "context_limit": "128000",
         "compression_threshold": "70",
-        "options": "{}",
+        "model_config": "{}",
     }
     return form | changes
 
@@ -175,6 +182,85 @@ def test_a_model_without_a_provider_is_refused(root: Client, model: ModelConfig)
     form = _model_form(model.ai_provider, ai_provider="")  # type: ignore[arg-type]
     assert root.post("/admin/providers/modelconfig/add/", form).status_code == 200
     assert ModelConfig.objects.count() == 1
+
+
+# Options and prices
+
+INPUT = "input_price_per_million_tokens"
+
+
+def _add(root: Client, provider: AIProvider, options: str, **changes: str) -> str:
+    """Post the form of a new model; return the page that refused it, or nothing."""
+    form = _model_form(provider, model_config=options, **changes)
+    answer = root.post("/admin/providers/modelconfig/add/", form)
+    return unescape(answer.content.decode()) if answer.status_code == 200 else ""
+
+
+@pytest.fixture
+def openai(db: None) -> AIProvider:
+    return AIProvider.objects.create(type="openai", name="o", base_url="http://127.0.0.1:9/v1")
+
+
+def test_options_and_cost_are_entered_and_shown_as_the_api_has_them(
+    root: Client, openai: AIProvider
+) -> None:
+    _add(root, openai, f'{{"top_p": 0.5, "mystery": 1, "cost": {{"{INPUT}": 2.50}}}}')
+    config = ModelConfig.objects.get()
+    assert config.options == {"top_p": 0.5}
+    assert price_at(config.pk, now()) == Prices(input=Decimal("2.5"))
+    page = root.get(f"/admin/providers/modelconfig/{config.pk}/change/").content.decode()
+    assert f'"{INPUT}": "2.5"' in unescape(page)
+    entry = AuditEntry.objects.get(resource_type="model_config")
+    assert (entry.actor_name, entry.action) == ("root", "create")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("{", "truncated"),
+        ("[]", "Expected `object`"),
+        ('{"top_k": "x"}', "Expected `int | null`"),
+        (f'{{"cost": {{"{INPUT}": -1}}}}', "must be greater than or equal to zero"),
+        (f'{{"cost": {{"{INPUT}": "x"}}}}', "Expected a decimal"),
+    ],
+)
+def test_options_that_are_wrong_are_refused_by_the_form(
+    root: Client, openai: AIProvider, options: str, why: str
+) -> None:
+    assert why in _add(root, openai, options)
+    assert not ModelConfig.objects.exists()
+
+
+def test_an_implausible_price_must_be_confirmed(root: Client, openai: AIProvider) -> None:
+    options = f'{{"cost": {{"{INPUT}": "0.0000001"}}}}'
+    assert "far from the usual" in _add(root, openai, options, model="gpt-4o-mini")
+    assert not ModelConfig.objects.exists()
+    assert not _add(root, openai, options, model="gpt-4o-mini", confirm_price="on")
+    assert price_at(ModelConfig.objects.get().pk, now()).input == Decimal("0.0000001")
+
+
+def test_a_price_is_planned_and_withdrawn_but_history_stays(
+    root: Client, openai: AIProvider
+) -> None:
+    later = (now() + timedelta(days=2)).replace(microsecond=0)
+    moment = {"price_from_0": f"{later:%Y-%m-%d}", "price_from_1": f"{later:%H:%M:%S}"}
+    _add(root, openai, f'{{"cost": {{"{INPUT}": 1}}}}')
+    config = ModelConfig.objects.get()
+    change = f"/admin/providers/modelconfig/{config.pk}/change/"
+    root.post(change, _model_form(openai, model_config=f'{{"cost": {{"{INPUT}": 2}}}}', **moment))
+    assert price_at(config.pk, now()).input == 1
+    assert price_at(config.pk, later).input == 2
+    old, planned = ModelPrice.objects.order_by("valid_from")
+    assert root.get("/admin/providers/modelprice/").status_code == 200
+    for price, status in ((old, 403), (planned, 302)):
+        path = f"/admin/providers/modelprice/{price.pk}/delete/"
+        assert root.post(path, {"post": "yes"}).status_code == status
+    assert list(ModelPrice.objects.all()) == [old]
+
+
+def test_a_price_of_the_past_is_refused(root: Client, openai: AIProvider) -> None:
+    past = {"price_from_0": "2020-01-01", "price_from_1": "00:00:00"}
+    assert "Choose a moment to come" in _add(root, openai, "{}", **past)
 
 
 def test_deleting_a_model_is_soft_and_picks_another_default(

@@ -11,7 +11,7 @@ from chatd.accounts.models import OrganizationMember, OrganizationRole, User
 from chatd.chats.models import Chat
 from chatd.chats.titles import TITLE_LOCKED
 from chatd.chattest.demo import DemoServer
-from chatd.providers.actions import save_model_config
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig
 from chatd.web.titles import NOTHING_TO_NAME, SAME, SUGGESTED
 from tests.conftest import Cast
