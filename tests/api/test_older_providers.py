@@ -7,7 +7,8 @@ import pytest
 
 from chatd.core.fields import open_secret
 from chatd.llm.providers import PROVIDERS
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.actions import save_provider
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, UserAIProviderKey
 from tests.api.client import NIL, NOT_FOUND, Api
 from tests.api.test_chats_create import UNKNOWN

@@ -9,7 +9,7 @@ import time_machine
 from chatd.accounts.models import Group, GroupMember, Organization, User
 from chatd.audit.models import Action, AuditEntry
 from chatd.core.clock import ZERO_TIME
-from chatd.providers.actions import delete_model_config, save_model_config
+from chatd.providers.model_configs import delete_model_config, save_model_config
 from chatd.providers.models import AIProvider, ModelConfig
 from chatd.spending.models import UsageLimitConfig
 from tests.api.client import NIL, SIGNED_OUT, Api

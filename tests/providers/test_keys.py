@@ -10,7 +10,7 @@ import pytest
 from chatd.accounts.models import User
 from chatd.core.fields import seal
 from chatd.providers.access import list_key_states
-from chatd.providers.actions import save_model_config, save_provider
+from chatd.providers.actions import save_provider
 from chatd.providers.catalog import can_be_used, list_catalog
 from chatd.providers.keys import (
     KeyChoice,
@@ -21,6 +21,7 @@ from chatd.providers.keys import (
     needs_key,
     policy_of,
 )
+from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType, UserAIProviderKey
 from chatd.providers.selectors import Unusable, UnusableModelError, resolve_model_call
 from tests.conftest import Cast
