@@ -39,7 +39,7 @@ class ModelConfigForm(forms.ModelForm[ModelConfig]):
         label="Cost valid from",
         required=False,
         widget=AdminSplitDateTime(),
-        help_text="Empty: from now on. A moment to come plans a change of the cost, and only that.",
+        help_text="Empty: from now on. Otherwise a moment to come, until which the cost stays.",
     )
     confirm_price = forms.BooleanField(
         label="The cost is right",

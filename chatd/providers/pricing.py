@@ -31,10 +31,6 @@ class Prices:
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
 
-    def __bool__(self) -> bool:
-        """True when there is any price, be it 0."""
-        return any(price is not None for price in asdict(self).values())
-
     def texts(self) -> dict[str, str]:
         """Return the prices that there are by their keys in `cost`, in their shortest form."""
         return {

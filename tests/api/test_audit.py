@@ -33,7 +33,7 @@ def test_a_chat_that_is_made_is_recorded(alice: Api, chats: Chats, cast: Cast) -
 
 def test_a_chat_that_is_not_made_is_not(alice: Api, chats: Chats) -> None:
     assert alice.post("/chats", {"content": []}).status == 400
-    assert not AuditEntry.objects.exists()
+    assert not AuditEntry.objects.filter(resource_type="chat").exists()
 
 
 def test_a_change_is_recorded_once_with_all_its_fields(alice: Api, chats: Chats) -> None:

@@ -105,8 +105,7 @@ def test_a_price_is_kept_exactly_and_shown_in_its_shortest_form(
 
 
 def test_no_price_is_not_a_price_of_zero() -> None:
-    assert not read_prices({})
-    assert read_prices({INPUT: d("0")})
+    assert read_prices({}) == Prices() != read_prices({INPUT: d("0")})
 
 
 @pytest.mark.parametrize("odd", ["-0.000000000001", "1E+12", "1E-13", "1E+9999", "1E-9999"])

@@ -1,10 +1,11 @@
-"""What turns cost: the price of the moment of each call, stored with its message."""
+"""What a model config does to a turn: its options are sent, its prices stored with each message."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from math import ceil
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -42,10 +43,19 @@ def between() -> list[Callable[[], None]]:
 
 
 @pytest.fixture
-def server(between: list[Callable[[], None]]) -> Iterator[OpenAIServer]:
+def asked() -> list[Mapping[str, Any]]:
+    """The bodies of the calls of a turn."""
+    return []
+
+
+@pytest.fixture
+def server(
+    between: list[Callable[[], None]], asked: list[Mapping[str, Any]]
+) -> Iterator[OpenAIServer]:
     """A provider that calls a tool nobody has, and then answers."""
 
     def handler(request: OpenAIRequest):  # type: ignore[no-untyped-def]
+        asked.append(request.body)
         if len(request.messages) > 2:
             return answer("done")(request)
         for happening in between:
@@ -93,6 +103,19 @@ def answers(chat: Chat) -> list[ChatMessage]:
     found = ChatMessage.objects.filter(chat=chat, role=Role.ASSISTANT).order_by("pk")
     assert len(found) == 2
     return list(found)
+
+
+def test_the_options_of_the_model_are_sent_with_every_call(
+    chat: Chat, model: ModelConfig, asked: list[Mapping[str, Any]]
+) -> None:
+    model.options = {"top_p": 0.5, "provider_options": {"openaicompat": {"user": "u"}}}
+    save_model_config(model)
+    run_turn(chat)
+    assert len(asked) == 2
+    for body in asked:
+        own = {"model", "messages", "stream", "stream_options"}
+        sent = {name: value for name, value in body.items() if name not in own}
+        assert sent == {"top_p": 0.5, "user": "u", "max_tokens": 32_000}
 
 
 def test_each_step_carries_what_it_cost(chat: Chat, model: ModelConfig) -> None:
