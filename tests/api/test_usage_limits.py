@@ -1,6 +1,7 @@
 """The routes of usage limits: what everybody has, who has another one, how one stands to it."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from chatd.audit.models import Action, AuditEntry
 from chatd.core.clock import ZERO_TIME
 from chatd.providers.model_configs import delete_model_config, save_model_config
 from chatd.providers.models import AIProvider, ModelConfig
+from chatd.providers.prices import set_prices
+from chatd.providers.pricing import Prices
 from chatd.spending.models import UsageLimitConfig
 from tests.api.client import NIL, SIGNED_OUT, Api
 from tests.conftest import Cast
@@ -392,30 +395,19 @@ def test_an_unknown_group_is_told_apart_by_method(root: Api, cast: Cast, group: 
 
 def test_models_without_a_price_of_words_are_counted(root: Api, model: ModelConfig) -> None:
     provider = AIProvider.objects.get()
-    price = "_price_per_million_tokens"
-    unpriced = [
-        {"cost": None},
-        {"cost": {}},
-        {"cost": {f"input{price}": None, f"output{price}": None}},
-        {"cost": {f"cache_read{price}": "1"}},
-        {"cost": "nonsense"},
-        {f"cache_read{price}": "1"},
-    ]
-    priced = [
-        {"cost": {f"input{price}": "2.5"}},
-        {"cost": {f"output{price}": 0}},
-        {f"input{price}": "1"},
-        {"cost": {f"cache_read{price}": "1"}, f"output{price}": "1"},
-    ]
+    one = Decimal(1)
+    unpriced = [Prices(), Prices(cache_read=one), Prices(cache_read=one, cache_write=one)]
+    priced = [Prices(input=one), Prices(output=Decimal(0)), Prices(output=one, cache_read=one)]
 
-    def made(options: dict[str, Any], **columns: Any) -> ModelConfig:
-        config = ModelConfig(ai_provider=provider, model="m", options=options, **columns)
-        return save_model_config(config)
+    def made(prices: Prices, **columns: Any) -> ModelConfig:
+        config = save_model_config(ModelConfig(ai_provider=provider, model="m", **columns))
+        set_prices(config.pk, prices, by=None)
+        return config
 
-    for options in [*unpriced, *priced]:
-        made(options)
-    made({}, enabled=False)
-    delete_model_config(made({}))
+    for prices in [*unpriced, *priced]:
+        made(prices)
+    made(Prices(), enabled=False)
+    delete_model_config(made(Prices()))
     assert root.get(LIMITS).body["unpriced_model_count"] == len([model, *unpriced])
 
 
