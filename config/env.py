@@ -54,6 +54,7 @@ class Environment:
     demo_pace: float
     token_max_days: int
     audit_days: int
+    session_days: int
     sharing_disabled: bool
     allow_byok: bool
     force_debug_logging: bool
@@ -176,6 +177,7 @@ def _read(read: _Reader) -> Environment:
         upload_rate_limit=read.integer("CHATD_UPLOAD_RATE_LIMIT", 240),
         sign_in_rate_limit=read.integer("CHATD_SIGN_IN_RATE_LIMIT", 10),
         trusted_proxies=read.names("CHATD_TRUSTED_PROXIES") or ("127.0.0.1", "::1"),
+        session_days=read.integer("CHATD_SESSION_DAYS", 7, least=1),
     )
 
 

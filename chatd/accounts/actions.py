@@ -1,6 +1,10 @@
-"""Writes to people, organisations and tokens. Nothing else writes these rows."""
+"""Making people, organisations and tokens, as the deployment itself does on its first start.
 
-import re
+Nobody's rights are asked here, and no entry is left in the audit log: what people do is in
+`users`, `organizations`, `members`, `groups`, `api_keys` and `sign_in`, which write these rows
+through here.
+"""
+
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -11,35 +15,22 @@ from django.db import IntegrityError, transaction
 from chatd.accounts.models import (
     APIKey,
     Group,
+    KeyType,
     LoginType,
     Organization,
     OrganizationMember,
     SiteRole,
     User,
+    UserStatus,
+    default_member_roles,
 )
 from chatd.accounts.tokens import generate_token, hash_secret
+from chatd.accounts.validation import check_username, taken
 from chatd.core.clock import now
-from chatd.core.errors import Validation, bad_request, conflict
+from chatd.core.errors import Validation, bad_request
 from config.env import env
 
-_USERNAME = re.compile(r"[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*")
-MAX_USERNAME = 32
 MAX_TOKEN_NAME = 64
-
-
-def check_username(username: str) -> None:
-    """Raise the 400 for a name that is not 1-32 letters, digits and single inner dashes."""
-    if len(username) > MAX_USERNAME or not _USERNAME.fullmatch(username):
-        raise bad_request(
-            "Validation failed.",
-            validations=[
-                Validation(
-                    "username",
-                    f"must be 1 to {MAX_USERNAME} letters, digits and single dashes,"
-                    " not starting or ending with a dash",
-                )
-            ],
-        )
 
 
 def create_user(
@@ -58,30 +49,76 @@ def create_user(
     `check_strength` is off only for a password that the operator of the server chose.
     Raises ChatdError 400 for a bad name or password, 409 for one that is taken.
     """
+    user = new_user(
+        username=username,
+        email=email,
+        password=password,
+        name=name,
+        login_type=LoginType.PASSWORD if password else LoginType.NONE,
+        site_roles=site_roles,
+        check_strength=check_strength,
+    )
+    return store_user(user, [default_organization()] if organizations is None else organizations)
+
+
+def new_user(
+    *,
+    username: str,
+    email: str,
+    password: str | None,
+    login_type: LoginType,
+    name: str = "",
+    site_roles: Sequence[SiteRole] = (),
+    status: UserStatus = UserStatus.ACTIVE,
+    check_strength: bool = True,
+) -> User:
+    """Return a person who is not stored yet; the password is hashed, which takes its time.
+
+    Raises ChatdError 400 for a bad name or password.
+    """
     check_username(username)
     user = User(
         username=username,
         email=email,
         name=name,
         rbac_roles=[role.value for role in site_roles],
-        login_type=LoginType.PASSWORD if password else LoginType.NONE,
+        login_type=login_type,
+        status=status,
     )
     if password and check_strength:
-        _check_password(password, user)
+        check_password_strength(password, user)
     user.set_password(password or None)
-    try:
-        with transaction.atomic():
-            user.save(force_insert=True)
-            joined = [default_organization()] if organizations is None else organizations
-            OrganizationMember.objects.bulk_create(
-                OrganizationMember(organization=organization, user=user) for organization in joined
-            )
-    except IntegrityError:
-        raise conflict(f'A user named "{username}" or with this e-mail exists already.') from None
     return user
 
 
-def _check_password(password: str, user: User) -> None:
+def store_user(user: User, organizations: Sequence[Organization]) -> User:
+    """Store a new person as a member of organisations. Raises ChatdError 409."""
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+            OrganizationMember.objects.bulk_create(
+                OrganizationMember(organization=organization, user=user)
+                for organization in organizations
+            )
+    except IntegrityError:
+        raise name_taken(user) from None
+    return user
+
+
+def name_taken(user: User) -> Exception:
+    """Return the 409 that says which of name and e-mail somebody else has."""
+    holders = {
+        "username": User.objects.named(user.username),
+        "email": User.objects.mailed(user.email),
+    }
+    return taken(
+        f'A user named "{user.username}" or with this e-mail exists already.',
+        *(field for field, found in holders.items() if found.exclude(pk=user.pk).exists()),
+    )
+
+
+def check_password_strength(password: str, user: User) -> None:
+    """Raise the 400 for a password that is too easy to guess."""
     try:
         validate_password(password, user)
     except ValidationError as error:
@@ -93,11 +130,24 @@ def _check_password(password: str, user: User) -> None:
 
 @transaction.atomic
 def create_organization(
-    *, name: str, display_name: str = "", is_default: bool = False
+    *,
+    name: str,
+    display_name: str = "",
+    description: str = "",
+    icon: str = "",
+    is_default: bool = False,
+    default_roles: Sequence[str] | None = None,
 ) -> Organization:
     """Create an organisation with its Everyone group. Raises IntegrityError for a taken name."""
     organization = Organization.objects.create(
-        name=name, display_name=display_name, is_default=is_default
+        name=name,
+        display_name=display_name,
+        description=description,
+        icon=icon,
+        is_default=is_default,
+        default_org_member_roles=(
+            default_member_roles() if default_roles is None else list(default_roles)
+        ),
     )
     Group.objects.create(
         id=organization.pk, organization=organization, name="Everyone", display_name="Everyone"
@@ -117,11 +167,16 @@ def default_organization() -> Organization:
 
 
 def create_token(
-    *, user: User, name: str = "", lifetime: timedelta | None = None
+    *,
+    user: User,
+    name: str = "",
+    lifetime: timedelta | None = None,
+    scopes: Sequence[str] = (),
 ) -> tuple[APIKey, str]:
     """Create an API token and return it with its text, which is never shown again.
 
-    `lifetime` defaults to the longest that the deployment allows (CHATD_TOKEN_MAX_DAYS).
+    `lifetime` defaults to the longest that the deployment allows (CHATD_TOKEN_MAX_DAYS); without
+    `scopes` it may be used for everything its user may do.
     Raises ChatdError 400 for a lifetime out of range or a long name, 409 for one that is taken.
     """
     if len(name) > MAX_TOKEN_NAME:
@@ -133,25 +188,39 @@ def create_token(
             "Invalid token lifetime.",
             detail=f"The lifetime must be positive and at most {env.token_max_days} days.",
         )
-    token = generate_token()
     try:
         with transaction.atomic():
-            key = APIKey.objects.create(
-                id=token.id,
-                user=user,
-                hashed_secret=hash_secret(token.secret),
-                token_name=name,
-                lifetime_seconds=int(lifetime.total_seconds()),
-                expires_at=now() + lifetime,
-            )
+            return _store_key(user, lifetime, token_name=name, scopes=list(scopes))
     except IntegrityError:
-        raise conflict(f'A token named "{name}" already exists.') from None
+        raise taken(f'A token named "{name}" already exists.', "token_name") from None
+
+
+def create_session(user: User) -> tuple[APIKey, str]:
+    """Create the key of somebody who signed in, and return it with its text."""
+    lifetime = timedelta(days=env.session_days)
+    return _store_key(user, lifetime, login_type=KeyType.SESSION)
+
+
+def _store_key(
+    user: User,
+    lifetime: timedelta,
+    *,
+    token_name: str = "",
+    scopes: list[str] | None = None,
+    login_type: KeyType = KeyType.TOKEN,
+) -> tuple[APIKey, str]:
+    token = generate_token()
+    key = APIKey.objects.create(
+        id=token.id,
+        user=user,
+        hashed_secret=hash_secret(token.secret),
+        token_name=token_name,
+        login_type=login_type,
+        scopes=scopes or [],
+        lifetime_seconds=int(lifetime.total_seconds()),
+        expires_at=now() + lifetime,
+    )
     return key, token.text
-
-
-def revoke_token(key: APIKey) -> None:
-    """Delete a token; no request is accepted with it any more. Open sockets stay open."""
-    key.delete()
 
 
 def purge_expired_tokens() -> int:

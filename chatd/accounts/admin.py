@@ -1,13 +1,39 @@
 """Admin of people, organisations and tokens."""
 
+from functools import partial
+from typing import Any
+
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from chatd.accounts.actions import revoke_token
-from chatd.accounts.models import APIKey, Organization, OrganizationMember, User
+from chatd.accounts.actor import Actor
+from chatd.accounts.api_keys import end_key
+from chatd.accounts.members import add_member, remove_member, set_member_roles
+from chatd.accounts.models import (
+    APIKey,
+    Organization,
+    OrganizationMember,
+    OrganizationRole,
+    SiteRole,
+    User,
+    UserStatus,
+)
+from chatd.accounts.organizations import (
+    OrganizationChanges,
+    create_organization,
+    update_organization,
+)
+from chatd.accounts.users import (
+    Profile,
+    activate_user,
+    set_site_roles,
+    suspend_user,
+    update_profile,
+)
 
 admin.site.site_header = "chatd"
 admin.site.site_title = "chatd"
@@ -15,19 +41,42 @@ admin.site.index_title = "Administration"
 admin.site.unregister(Group)  # rights come from roles, not from Django's permission tables
 
 
+def _acting(request: HttpRequest) -> Actor:
+    assert isinstance(request.user, User)
+    return Actor(request.user)
+
+
+def _roles(choices: list[tuple[str, str]]) -> forms.MultipleChoiceField:
+    return forms.MultipleChoiceField(
+        choices=choices, required=False, widget=forms.CheckboxSelectMultiple
+    )
+
+
+class MembershipForm(ModelForm[OrganizationMember]):
+    roles = _roles(OrganizationRole.choices)
+
+
 class MembershipInline(admin.TabularInline[OrganizationMember, User]):
     model = OrganizationMember
+    form = MembershipForm
     extra = 0
     fields = ("organization", "roles")
 
 
+class UserForm(ModelForm[User]):
+    rbac_roles = _roles(SiteRole.choices)
+
+
 @admin.register(User)
 class UserAdmin(admin.ModelAdmin[User]):
+    """Forms change people through the same actions as the API: refusals are shown as a page."""
+
+    form = UserForm
     list_display = ("username", "email", "name", "status", "rbac_roles", "last_seen_at")
     list_filter = ("status", "login_type", "deleted")
     search_fields = ("username", "email", "name")
-    readonly_fields = ("id", "last_login", "last_seen_at", "created_at", "updated_at")
-    exclude = ("password", "is_system")
+    fields = ("id", "username", "email", "name", "status", "rbac_roles", "login_type", "deleted")
+    readonly_fields = ("id", "login_type", "deleted")
     inlines = (MembershipInline,)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -36,14 +85,54 @@ class UserAdmin(admin.ModelAdmin[User]):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
 
+    def save_model(
+        self, request: HttpRequest, obj: User, form: ModelForm[User], change: bool
+    ) -> None:
+        actor, who, changed = _acting(request), str(obj.pk), set(form.changed_data)
+        if changed & {"username", "email", "name"}:
+            profile = Profile(username=obj.username, name=obj.name, email=obj.email)
+            update_profile(actor, who, lambda: profile)
+        if "status" in changed:
+            set_status = suspend_user if obj.status == UserStatus.SUSPENDED else activate_user
+            set_status(actor, who)
+        if "rbac_roles" in changed:
+            set_site_roles(actor, who, lambda: obj.rbac_roles)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        actor = _acting(request)
+        formset.save(commit=False)
+        for member in formset.deleted_objects:
+            remove_member(actor, str(member.organization_id), str(member.user_id))
+        for member in formset.new_objects:
+            add_member(actor, str(member.organization_id), str(member.user_id))
+        changed = [member for member, fields in formset.changed_objects]
+        for member in [*formset.new_objects, *changed]:
+            named, who = str(member.organization_id), str(member.user_id)
+            set_member_roles(actor, named, who, partial(list[str], member.roles))
+
+
+class OrganizationForm(ModelForm[Organization]):
+    default_org_member_roles = _roles(OrganizationRole.choices)
+
 
 @admin.register(Organization)
 class OrganizationAdmin(admin.ModelAdmin[Organization]):
+    form = OrganizationForm
     list_display = ("name", "display_name", "is_default", "deleted")
     search_fields = ("name", "display_name")
+    fields = ("name", "display_name", "description", "icon", "default_org_member_roles")
 
     def has_delete_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
         return False
+
+    def save_model(
+        self, request: HttpRequest, obj: Organization, form: ModelForm[Organization], change: bool
+    ) -> None:
+        wanted = OrganizationChanges(**{name: getattr(obj, name) for name in self.fields})
+        if change:
+            update_organization(_acting(request), str(obj.pk), lambda: wanted)
+        else:
+            obj.pk = create_organization(_acting(request), lambda: wanted).pk
 
 
 @admin.register(APIKey)
@@ -64,8 +153,8 @@ class APIKeyAdmin(admin.ModelAdmin[APIKey]):
         """Nothing about a token can be changed."""
 
     def delete_model(self, request: HttpRequest, obj: APIKey) -> None:
-        revoke_token(obj)
+        end_key(_acting(request), obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
         for key in queryset:
-            revoke_token(key)
+            end_key(_acting(request), key)

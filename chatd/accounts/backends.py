@@ -17,6 +17,7 @@ class UsernameOrEmailBackend(BaseBackend):
     """Check a password in constant time whether the account exists or not.
 
     Failed attempts over HTTP are limited, whichever page or route they come through.
+    `suspended=True` also returns who may not act; the caller has to look at the status.
     """
 
     def authenticate(
@@ -31,18 +32,18 @@ class UsernameOrEmailBackend(BaseBackend):
         limits = _limits(request, username) if request is not None else []
         for limit, what in limits:
             _count_attempt(limit, *what)
-        user = self._check(username, password)
+        user = self._check(username, password, suspended=kwargs.get("suspended") is True)
         if user is not None:
             for limit, what in limits:
                 uncount(limit, *what)
         return user
 
-    def _check(self, username: str, password: str) -> User | None:
+    def _check(self, username: str, password: str, *, suspended: bool) -> User | None:
         user = find_live_user(username)
         if user is None:
             User().set_password(password)
             return None
-        allowed = user.login_type == LoginType.PASSWORD and user.is_active
+        allowed = user.login_type == LoginType.PASSWORD and (user.is_active or suspended)
         return user if user.check_password(password) and allowed else None
 
     def get_user(self, user_id: UUID) -> User | None:

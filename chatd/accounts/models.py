@@ -79,8 +79,21 @@ class UserManager(BaseUserManager["User"]):
     def live(self) -> "models.QuerySet[User]":
         return self.get_queryset().filter(deleted=False)
 
+    def named(self, name: str) -> "models.QuerySet[User]":
+        """Return the live user of this name, in any letter case, by the index on names."""
+        return self.live().alias(lower_name=Lower("username")).filter(lower_name=_lower(name))
+
+    def mailed(self, email: str) -> "models.QuerySet[User]":
+        """Return the live user of this e-mail address, in any letter case, by the index."""
+        found = self.live().exclude(email="").alias(lower_email=Lower("email"))
+        return found.filter(lower_email=_lower(email))
+
     def get_by_natural_key(self, username: str | None) -> "User":
-        return self.live().get(username__iexact=username)
+        return self.named(username or "").get()
+
+
+def _lower(text: str) -> Lower:
+    return Lower(models.Value(text))
 
 
 class User(AbstractBaseUser):
@@ -103,6 +116,10 @@ class User(AbstractBaseUser):
     last_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(default=now, editable=False)
+
+    scopes: frozenset[str] = frozenset()
+    """What the API token that a request came with is limited to; empty is everything. Not stored:
+    it narrows every right that `policy` tells of the person."""
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -242,6 +259,13 @@ class GroupMember(models.Model):
         return f"{self.user} in {self.group}"
 
 
+class KeyType(models.TextChoices):
+    """How a key came to be."""
+
+    TOKEN = "token", "API token"
+    SESSION = "password", "Signed in with a password"
+
+
 class APIKey(models.Model):
     """A session token `<id>-<secret>`; only the SHA-256 of the secret is stored."""
 
@@ -249,7 +273,7 @@ class APIKey(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
     hashed_secret = models.CharField(max_length=64, editable=False)
     token_name = models.CharField(max_length=64, blank=True, default="")
-    login_type = models.CharField(max_length=16, default="token", editable=False)
+    login_type = models.CharField(max_length=16, default=KeyType.TOKEN, editable=False)
     scopes = models.JSONField(default=list, blank=True)
     lifetime_seconds = models.BigIntegerField(editable=False)
     expires_at = models.DateTimeField()

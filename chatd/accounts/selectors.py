@@ -1,41 +1,198 @@
-"""Reads of people and organisations."""
+"""Reads of people, organisations, groups and tokens.
 
-from collections.abc import Iterable
+A read for a person fetches and authorises in one step. What they may not read does not exist for
+them; what they may read and not change is refused.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from uuid import UUID
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Lower
 
-from chatd.accounts.models import Group, GroupMember, Organization, OrganizationMember, User
-from chatd.accounts.policy import may_read_user
-from chatd.core.errors import not_found
+from chatd.accounts.models import (
+    APIKey,
+    Group,
+    GroupMember,
+    KeyType,
+    Organization,
+    OrganizationMember,
+    User,
+    UserStatus,
+)
+from chatd.accounts.policy import (
+    OrganizationRight,
+    SiteRight,
+    administered_organizations,
+    every_organization_rights,
+    membership,
+    memberships,
+    organization_rights,
+    rights_over,
+    site_rights,
+)
+from chatd.accounts.validation import ME
+from chatd.core.clock import now
+from chatd.core.errors import forbidden, not_found
 from chatd.core.ids import canonical_uuid
+
+DEFAULT_PAGE = 50
+
+
+# people
+
+
+@dataclass(frozen=True, slots=True)
+class UserPage:
+    """A page of people, with how many there are on all pages."""
+
+    users: list[User]
+    count: int
+
+
+def get_user_for(user: User, who: str, right: SiteRight = SiteRight.USERS_READ) -> User:
+    """Return the person `who` names (`me`, an id or a name). Raises ChatdError 403, 404."""
+    found = find_user(user, who)
+    rights = rights_over(user, found) if found else frozenset()
+    if found is None or SiteRight.USERS_READ not in rights:
+        raise not_found()
+    if right not in rights:
+        raise forbidden(detail="Your roles do not let you do this with this person.")
+    return found
+
+
+def find_user(user: User, who: str) -> User | None:
+    """Return the person `who` names, whether or not the caller may know of them."""
+    if who.lower() in (ME, str(user.pk), user.username.lower()):
+        return user
+    if "\x00" in who:  # a database has no text with NUL
+        return None
+    user_id = canonical_uuid(who)
+    found = User.objects.live().filter(pk=user_id) if user_id else User.objects.named(who)
+    return found.filter(is_system=False).first()
+
+
+def find_live_user(name: str) -> User | None:
+    """Return the user with this user name or e-mail address, whatever the letter case."""
+    return User.objects.named(name).first() or User.objects.mailed(name).first()
+
+
+def list_users_for(user: User, *, search: str = "", limit: int = 0, offset: int = 0) -> UserPage:
+    """Return a page of the people a user may read, by name. `limit` 0 is the default page.
+
+    `search` is a part of a name or address, in any letter case. Raises the 403 for who may read
+    nobody but themselves.
+    """
+    people = readable_people(user)
+    if "\x00" in search:  # a database has no text with NUL
+        people = people.none()
+    elif search:
+        parts = [Q(**{f"{name}__icontains": search}) for name in ("username", "name", "email")]
+        people = people.filter(reduce(or_, parts))
+    page = page_of_people(people, limit=limit or DEFAULT_PAGE, offset=offset)
+    return UserPage(list(page), people.count())
+
+
+def page_of_people(people: QuerySet[User], *, limit: int, offset: int) -> QuerySet[User]:
+    """Return so many people, by name."""
+    return people.order_by(Lower("username"))[offset : offset + limit]
+
+
+def readable_people(user: User) -> QuerySet[User]:
+    """Return the people a user may read beside themselves. Raises the 403 for who may nobody."""
+    people = User.objects.live().filter(is_system=False)
+    if SiteRight.USERS_READ in site_rights(user):
+        return people
+    administered = administered_organizations(user)
+    if not administered:
+        raise forbidden(detail="You may not list people.")
+    joined = OrganizationMember.objects.filter(organization__in=administered)
+    return people.filter(pk__in=joined.values("user_id"))
+
+
+def organization_ids_of(people: Sequence[User]) -> dict[UUID, list[UUID]]:
+    """Return the live organisations of each person, by name, in one query."""
+    joined: dict[UUID, list[UUID]] = {person.pk: [] for person in people}
+    rows = (
+        OrganizationMember.objects.filter(user__in=joined, organization__deleted=False)
+        .order_by("organization__name")
+        .values_list("user_id", "organization_id")
+    )
+    for user_id, organization_id in rows:
+        joined[user_id].append(organization_id)
+    return joined
+
+
+# organisations
+
+
+def get_organization_for(
+    user: User, named: str, right: OrganizationRight = OrganizationRight.READ
+) -> Organization:
+    """Return a live organisation by id or name. Raises ChatdError 403, 404."""
+    organization = find_organization(named)
+    if organization is None:
+        raise not_found()
+    check_organization_right(user, organization, right)
+    return organization
+
+
+def check_organization_right(
+    user: User, organization: Organization, right: OrganizationRight
+) -> None:
+    """Raise the 403, or the 404 for who may not read the organisation at all."""
+    rights = organization_rights(user, membership(user, organization.pk))
+    if OrganizationRight.READ not in rights:
+        raise not_found()
+    if right not in rights:
+        raise forbidden(detail="You may not do this in this organization.")
+
+
+def find_organization(named: str) -> Organization | None:
+    """Return a live organisation by id or name, whoever asks."""
+    organization_id = canonical_uuid(named)
+    if "\x00" in named:
+        return None
+    wanted = Q(pk=organization_id) if organization_id else Q(name__iexact=named)
+    return Organization.objects.filter(wanted, deleted=False).first()
+
+
+def list_readable_organizations(user: User) -> list[Organization]:
+    """Return the organisations a user may read, by name: their own, or all of them."""
+    live = Organization.objects.filter(deleted=False).order_by("name")
+    if OrganizationRight.READ not in every_organization_rights(user):
+        live = live.filter(pk__in=_organizations_with(user, OrganizationRight.READ))
+    return list(live)
+
+
+def _organizations_with(user: User, right: OrganizationRight) -> list[UUID]:
+    """Return the organisations in which a membership gives a user a right."""
+    return [
+        member.organization_id
+        for member in memberships(user)
+        if right in organization_rights(user, member)
+    ]
+
+
+def list_members_for(
+    user: User, named: str, *, limit: int = 0, offset: int = 0
+) -> list[OrganizationMember]:
+    """Return members with their people, by name; `limit` 0 is all. Raises ChatdError 403, 404."""
+    organization = get_organization_for(user, named, OrganizationRight.MEMBERS_READ)
+    members = (
+        OrganizationMember.objects.select_related("user", "organization")
+        .filter(organization=organization, user__deleted=False, user__is_system=False)
+        .order_by(Lower("user__username"))
+    )
+    return list(members[offset : offset + limit] if limit else members[offset:])
 
 
 def list_organizations_for(user: User) -> list[Organization]:
     """Return the live organisations the user is a member of, by name."""
     return list(Organization.objects.filter(memberships__user=user, deleted=False).order_by("name"))
-
-
-def get_user_for(caller: User, raw: str) -> User:
-    """Return the live person that a path names by `me`, an id or a name.
-
-    Raises ChatdError 404 for an unknown one, and for one whom the caller may not know of.
-    """
-    if raw.lower() in ("me", str(caller.pk), caller.username.lower()):
-        return caller
-    found = _named_user(raw)
-    if found is None or not may_read_user(caller, found):
-        raise not_found()
-    return found
-
-
-def _named_user(raw: str) -> User | None:
-    user_id = canonical_uuid(raw)
-    if user_id is not None:
-        return User.objects.live().filter(pk=user_id).first()
-    if not raw.isprintable():  # a database would refuse it
-        return None
-    return User.objects.live().filter(username__iexact=raw).first()
 
 
 def own_organization(user: User) -> UUID | None:
@@ -61,18 +218,66 @@ def group_ids_of(user: User) -> set[UUID]:
     return set(organizations) | set(explicit)
 
 
-def find_live_user(name: str) -> User | None:
-    """Return the user with this user name or e-mail address, whatever the letter case."""
-    by_email = Q(email__iexact=name) & ~Q(email="")
-    return User.objects.live().filter(Q(username__iexact=name) | by_email).first()
+# groups
 
 
-def list_groups_of(organization_id: UUID) -> list[Group]:
-    """Return the groups of a live organisation, Everyone first, the others by name."""
-    groups = Group.objects.select_related("organization").filter(
-        organization_id=organization_id, organization__deleted=False
+def get_group_for(
+    user: User, group_id: UUID, right: OrganizationRight = OrganizationRight.GROUPS_READ
+) -> Group:
+    """Return a group of a live organisation, with it. Raises ChatdError 403, 404."""
+    group = live_groups([group_id]).get(group_id)
+    if group is None:
+        raise not_found()
+    check_organization_right(user, group.organization, right)
+    return group
+
+
+def list_groups_for(user: User, named: str | None = None) -> list[Group]:
+    """Return the groups of one organisation, or of all the user may read.
+
+    Raises ChatdError 403, 404.
+    """
+    if named is not None:
+        return list_groups_of(get_organization_for(user, named, OrganizationRight.GROUPS_READ).pk)
+    if OrganizationRight.GROUPS_READ in every_organization_rights(user):
+        return _listed(Group.objects.all())
+    return list_groups_of(*_organizations_with(user, OrganizationRight.GROUPS_READ))
+
+
+def list_groups_of(*organization_ids: UUID) -> list[Group]:
+    """Return the groups of live organisations, Everyone first, the others by name."""
+    return _listed(Group.objects.filter(organization__in=organization_ids))
+
+
+def _listed(groups: QuerySet[Group]) -> list[Group]:
+    live = groups.select_related("organization").filter(organization__deleted=False)
+    return sorted(
+        live,
+        key=lambda group: (group.organization.name, not group.is_everyone, str(group).lower()),
     )
-    return sorted(groups, key=lambda group: (not group.is_everyone, str(group).lower()))
+
+
+def members_of(groups: Sequence[Group]) -> dict[UUID, list[User]]:
+    """Return the people in each group, by name, without system users: in two queries."""
+    people: dict[UUID, list[User]] = {group.pk: [] for group in groups}
+    visible = {"user__deleted": False, "user__is_system": False}
+    explicit = (
+        GroupMember.objects.filter(group__in=people, **visible)
+        .select_related("user")
+        .order_by(Lower("user__username"))
+    )
+    everyone = (
+        OrganizationMember.objects.filter(
+            organization_id__in=[group.pk for group in groups if group.is_everyone], **visible
+        )
+        .select_related("user")
+        .order_by(Lower("user__username"))
+    )
+    for entry in explicit:
+        people[entry.group_id].append(entry.user)
+    for member in everyone:
+        people[member.organization_id].append(member.user)
+    return people
 
 
 def live_users(ids: Iterable[UUID]) -> dict[UUID, User]:
@@ -106,3 +311,30 @@ def member_counts(groups: Iterable[Group]) -> dict[UUID, int]:
         .annotate(Count("id"))
     )
     return dict(explicit) | dict(everyone)
+
+
+# tokens
+
+
+def list_tokens_for(user: User, who: str, *, include_expired: bool = False) -> list[APIKey]:
+    """Return the API tokens of a person, the oldest first. Raises ChatdError 403, 404."""
+    person = get_user_for(user, who, SiteRight.PERSONAL)
+    keys = APIKey.objects.filter(user=person, login_type=KeyType.TOKEN)
+    if not include_expired:
+        keys = keys.filter(expires_at__gt=now())
+    return list(keys.order_by("created_at", "id"))
+
+
+# what open sockets live by
+
+
+def live_key_ids(ids: Iterable[str]) -> set[str]:
+    """Return those of these keys that still hold."""
+    keys = APIKey.objects.filter(pk__in=list(ids), expires_at__gt=now())
+    return set(keys.values_list("pk", flat=True))
+
+
+def active_user_ids(ids: Iterable[UUID]) -> set[UUID]:
+    """Return those of these people who may act."""
+    people = User.objects.live().filter(pk__in=list(ids)).exclude(status=UserStatus.SUSPENDED)
+    return set(people.values_list("pk", flat=True))

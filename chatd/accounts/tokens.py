@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 
-from chatd.accounts.models import APIKey
+from chatd.accounts.models import APIKey, User
 from chatd.core.clock import now
 from chatd.core.errors import ChatdError, ErrorCode
 
@@ -55,7 +55,10 @@ def unauthenticated(detail: str) -> ChatdError:
 
 
 def authenticate_token(text: str) -> APIKey:
-    """Return the live key for `text`, with its user. Raises the 401 that names the reason."""
+    """Return the live key for `text`, with its user, whose rights its scopes narrow.
+
+    Raises the 401 that names the reason.
+    """
     match = _FORM.fullmatch(text)
     if match is None:
         raise unauthenticated("Session token has an invalid format.")
@@ -69,6 +72,7 @@ def authenticate_token(text: str) -> APIKey:
         raise unauthenticated(f"API key expired at {key.expires_at.isoformat()}.")
     if not key.user.is_active:
         raise unauthenticated("The account is suspended or deleted.")
+    key.user.scopes = frozenset(key.scopes)
     _note_use(key)
     return key
 
@@ -78,3 +82,4 @@ def _note_use(key: APIKey) -> None:
     instant = now()
     if key.last_used is None or instant - key.last_used > _USED_RESOLUTION:
         APIKey.objects.filter(pk=key.pk).update(last_used=instant)
+        User.objects.filter(pk=key.user_id).update(last_seen_at=instant)

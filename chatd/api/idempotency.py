@@ -7,6 +7,9 @@ leaves nothing behind: the key is free again.
 A slow write waits for another server before it writes, which no transaction may. It claims its
 key in a transaction of its own; what it writes in the end and its answer are stored in one.
 Meanwhile a second request is told to come back. Who dies with a claim loses it after a minute.
+
+A request may hold a password, so it is stored as a digest that only this deployment can make. An
+answer that holds a secret is stored encrypted (`secret_answer`).
 """
 
 import re
@@ -14,19 +17,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import partial, wraps
-from hashlib import sha256
 from io import BytesIO
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
+from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 
 from chatd.accounts.models import User
 from chatd.api.models import StoredAnswer
 from chatd.api.rendering import ContractJSONRenderer
 from chatd.core.clock import now
+from chatd.core.crypto import UndecryptableError
 from chatd.core.errors import ChatdError, ErrorCode, bad_request, conflict
+from chatd.core.fields import open_secret, seal
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
@@ -37,6 +42,7 @@ COME_BACK_SECONDS = 2
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Handler = Callable[..., HttpResponse]
+H = TypeVar("H", bound=Callable[..., Any])
 Finish = Callable[[], HttpResponse]
 Opened = Callable[..., AbstractContextManager[Finish]]
 
@@ -56,6 +62,12 @@ def slow_write(halves: Callable[..., Iterator[Finish]]) -> Handler:
             return finish()
 
     cast("Any", handler).opened = opened
+    return handler
+
+
+def secret_answer(handler: H) -> H:
+    """Declare a handler whose answer holds what is shown once."""
+    cast("Any", handler).answers_secret = True
     return handler
 
 
@@ -90,7 +102,7 @@ def run_once(handler: Handler, user: User, request: Request, /, **path: str) -> 
     if not earlier.status:
         _take_over(earlier)
         return _carry_out(handler, earlier, request, path)
-    return _replay(earlier)
+    return _replay(handler, earlier)
 
 
 def _run(
@@ -98,7 +110,7 @@ def _run(
 ) -> HttpResponse:
     with transaction.atomic():
         claim.save(force_insert=True)
-        return _keep(claim, handler(request, **path))
+        return _keep(handler, claim, handler(request, **path))
 
 
 def _run_slow(
@@ -117,7 +129,7 @@ def _carry_out(
     opened: Opened = partial(bound.opened, bound.__self__)
     try:
         with opened(request, **path) as finish, transaction.atomic():
-            return _keep(claim, finish())
+            return _keep(handler, claim, finish())
     except BaseException:
         StoredAnswer.objects.filter(**_ours(claim), status=0).delete()
         raise
@@ -162,16 +174,18 @@ def _fingerprint(request: Request) -> str:
     body = http_request.read()
     http_request._stream = BytesIO(body)
     head = f"{http_request.method} {http_request.get_full_path()}\n".encode()
-    return sha256(head + body).hexdigest()
+    return salted_hmac("chatd.idempotency", head + body, algorithm="sha256").hexdigest()
 
 
-def _keep(claim: StoredAnswer, answer: HttpResponse) -> HttpResponse:
+def _keep(handler: Handler, claim: StoredAnswer, answer: HttpResponse) -> HttpResponse:
     """Store the answer, in the transaction of the write. Raises when the claim was taken over."""
     if hasattr(answer, "data"):
         body = ContractJSONRenderer().render(answer.data)
         content_type = "application/json; charset=utf-8"
     else:
         body, content_type = answer.content, answer["Content-Type"]
+    if _is_secret(handler):
+        body = seal(body.decode()).encode()
     kept = StoredAnswer.objects.filter(**_ours(claim)).update(
         status=answer.status_code, body=body, content_type=content_type
     )
@@ -180,8 +194,20 @@ def _keep(claim: StoredAnswer, answer: HttpResponse) -> HttpResponse:
     return answer
 
 
-def _replay(stored: StoredAnswer) -> HttpResponse:
+def _is_secret(handler: Handler) -> bool:
+    return hasattr(handler, "answers_secret")
+
+
+def _replay(handler: Handler, stored: StoredAnswer) -> HttpResponse:
     body = bytes(stored.body)
+    if _is_secret(handler):
+        try:
+            body = open_secret(body.decode()).encode()
+        except UndecryptableError:
+            raise conflict(
+                "The answer cannot be read any more.",
+                detail="It was stored under an encryption key that is gone. Use a new key.",
+            ) from None
     answer = HttpResponse(body, status=stored.status)
     if body:
         answer["Content-Type"] = stored.content_type

@@ -44,7 +44,10 @@ PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "type": "string",
         "description": "A provider's id; below `/ai/providers` also its name.",
     },
-    "user": {"type": "string", "description": "`me`, an id or a name."},
+    "user": {"type": "string", "description": "`me`, an id or a user name."},
+    "org": {"type": "string", "description": "An id or a name."},
+    "group": {"type": "string", "format": "uuid"},
+    "key": {"type": "string"},
 }
 
 REFUSED_TO_ALL = (400, 429, 500, 503)
@@ -129,7 +132,7 @@ class DocumentedSchema(AutoSchema):
         view = cast("ViewSet", self.view)
         stated = operation_of(getattr(view, view.action))
         components = _Components(registry)
-        writes = method.lower() in WRITES
+        writes = method.lower() in WRITES and not stated.public
         described: dict[str, Any] = {
             "operationId": stated.name,
             "summary": stated.summary,

@@ -26,6 +26,9 @@ MAX_BODY_BYTES = 3 * 1024 * 1024
 
 MAX_CREATE_BODY_BYTES = 2 * 128 * 1024
 
+MAX_PEOPLE_BODY_BYTES = 64 * 1024
+"""Of what says something about one person, organisation, group or token."""
+
 MAX_CONTENT_BYTES = MAX_BODY_BYTES + 512 * 1024
 """Of a message as it is shown, where left-out fields of its parts stand again."""
 
@@ -125,6 +128,10 @@ def is_integer(raw: str) -> bool:
     return digits.isascii() and digits.isdigit() and len(digits) <= 19
 
 
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"", "0", "f", "F", "FALSE", "false", "False"})
+
+
 class QueryReader:
     """Reads query parameters and collects what is wrong with them; empty counts as absent."""
 
@@ -152,6 +159,16 @@ class QueryReader:
         except ValueError:
             self._add(name, f'must be a valid UUID: invalid value "{raw}"')
             return None
+
+    def text(self, name: str) -> str:
+        return self._single(name)
+
+    def boolean(self, name: str) -> bool:
+        """Return whether a flag is set, in what Go clients write for it."""
+        raw = self._single(name)
+        if raw not in _TRUE | _FALSE:
+            self._add(name, f'must be a valid boolean: invalid value "{raw}"')
+        return raw in _TRUE
 
     def check(self) -> None:
         """Raise ChatdError 400 when anything was wrong."""

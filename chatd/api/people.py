@@ -1,19 +1,33 @@
-"""The caller: who am I, and which organisations am I in."""
+"""What people, organisations, members and groups look like to clients."""
 
-from rest_framework.request import Request
-from rest_framework.response import Response
+from collections.abc import Iterable, Sequence
+from uuid import UUID
 
 from chatd.accounts import shapes
-from chatd.accounts.models import Organization, SiteRole, User
-from chatd.accounts.selectors import list_organizations_for
-from chatd.api.documenting import Operation
-from chatd.api.views import ResourceViewSet
+from chatd.accounts.models import (
+    APIKey,
+    Group,
+    Organization,
+    OrganizationMember,
+    OrganizationRole,
+    SiteRole,
+    User,
+)
 from chatd.core.clock import ZERO_TIME, rfc3339
-from chatd.core.errors import not_found
+from chatd.core.shapes import shaped
 
 
-def user_body(user: User, organizations: list[Organization]) -> shapes.User:
+def user_body(user: User, organization_ids: Iterable[UUID]) -> shapes.User:
     """Return the User object."""
+    return {
+        **person_body(user),
+        "organization_ids": [str(organization_id) for organization_id in organization_ids],
+        "roles": site_role_bodies(user),
+    }
+
+
+def person_body(user: User) -> shapes.Person:
+    """Return the User object without organisations and roles, as in groups."""
     return {
         "id": str(user.pk),
         "username": user.username,
@@ -25,13 +39,16 @@ def user_body(user: User, organizations: list[Organization]) -> shapes.User:
         "last_seen_at": rfc3339(user.last_seen_at) if user.last_seen_at else ZERO_TIME,
         "status": str(user.status),
         "login_type": str(user.login_type),
-        "organization_ids": [str(organization.pk) for organization in organizations],
-        "roles": [
-            {"name": role.value, "display_name": role.label}
-            for role in SiteRole
-            if role in user.rbac_roles
-        ],
     }
+
+
+def site_role_bodies(user: User) -> list[shapes.Role]:
+    """Return the Role objects of what a person may do in the whole deployment."""
+    return [
+        {"name": role.value, "display_name": role.label}
+        for role in SiteRole
+        if role in user.rbac_roles
+    ]
 
 
 def organization_body(organization: Organization) -> shapes.Organization:
@@ -49,25 +66,69 @@ def organization_body(organization: Organization) -> shapes.Organization:
     }
 
 
-class UserViewSet(ResourceViewSet):
-    """`/users/{user}` for the caller: `me`, one's own id or one's own name."""
+def member_body(member: OrganizationMember) -> shapes.Member:
+    """Return the Member object; its roles are those beyond the organisation's default ones."""
+    return {
+        "user_id": str(member.user_id),
+        "organization_id": str(member.organization_id),
+        "created_at": rfc3339(member.created_at),
+        "updated_at": rfc3339(member.updated_at),
+        "roles": [
+            {
+                "name": role.value,
+                "display_name": role.label,
+                "organization_id": str(member.organization_id),
+            }
+            for role in OrganizationRole
+            if role in member.roles
+        ],
+    }
 
-    @Operation("getUser", "Get oneself", answer=shapes.User)
-    def retrieve(self, request: Request, user: str) -> Response:
-        found = self._own(request, user)
-        return Response(user_body(found, list_organizations_for(found)))
 
-    @Operation(
-        "listUserOrganizations",
-        "List the organisations one is in",
-        answer=list[shapes.Organization],
-    )
-    def organizations(self, request: Request, user: str) -> Response:
-        organizations = list_organizations_for(self._own(request, user))
-        return Response([organization_body(organization) for organization in organizations])
+def listed_member_body(member: OrganizationMember) -> shapes.ListedMember:
+    """Return the Member object with who it is."""
+    user = member.user
+    body: shapes.ListedMember = {
+        **member_body(member),
+        "username": user.username,
+        "name": user.name,
+        "avatar_url": user.avatar_url,
+        "email": user.email,
+        "status": str(user.status),
+        "login_type": str(user.login_type),
+        "global_roles": site_role_bodies(user),
+    }
+    return shaped(shapes.ListedMember, body)
 
-    def _own(self, request: Request, user: str) -> User:
-        caller = self.actor(request).user
-        if user.lower() not in ("me", str(caller.pk), caller.username.lower()):
-            raise not_found()
-        return caller
+
+def group_body(group: Group, members: Sequence[User], *, count: int) -> shapes.Group:
+    """Return the Group object. `count` is of all members, whether they are shown or not."""
+    organization = group.organization
+    return {
+        "id": str(group.pk),
+        "name": group.name,
+        "display_name": group.display_name or group.name,
+        "organization_id": str(organization.pk),
+        "members": [person_body(user) for user in members],
+        "total_member_count": count,
+        "avatar_url": group.avatar_url,
+        "source": str(group.source),
+        "organization_name": organization.name,
+        "organization_display_name": organization.display_name or organization.name,
+    }
+
+
+def api_key_body(key: APIKey) -> shapes.APIKey:
+    """Return the APIKey object; nobody can read the key itself again."""
+    return {
+        "id": key.pk,
+        "user_id": str(key.user_id),
+        "token_name": key.token_name,
+        "last_used": rfc3339(key.last_used) if key.last_used else ZERO_TIME,
+        "expires_at": rfc3339(key.expires_at),
+        "created_at": rfc3339(key.created_at),
+        "updated_at": rfc3339(key.updated_at),
+        "login_type": str(key.login_type),
+        "scopes": list(key.scopes),
+        "lifetime_seconds": key.lifetime_seconds,
+    }

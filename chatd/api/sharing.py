@@ -7,6 +7,7 @@ from rest_framework.response import Response
 from chatd.accounts.models import Group, User
 from chatd.api.documenting import Operation
 from chatd.api.parsing import decode_body, path_uuid
+from chatd.api.people import group_body
 from chatd.api.views import ResourceViewSet
 from chatd.chats import shapes
 from chatd.chats.sharing import Acl, AclChanges, get_acl, update_acl
@@ -69,18 +70,8 @@ def _user_body(user: User, role: str) -> shapes.ChatUser:
 
 
 def _group_body(group: Group, role: str, members: int) -> shapes.ChatGroup:
-    organization = group.organization
     return {
-        "id": str(group.pk),
-        "name": group.name,
-        "display_name": group.display_name or group.name,
-        "organization_id": str(organization.pk),
-        "members": [],
-        "total_member_count": members,
-        "avatar_url": group.avatar_url,
+        **group_body(group, [], count=members),
         "quota_allowance": group.quota_allowance,
-        "source": str(group.source),
-        "organization_name": organization.name,
-        "organization_display_name": organization.display_name or organization.name,
         "role": role,
     }

@@ -11,20 +11,25 @@ from chatd.api.debug import DebugRunViewSet
 from chatd.api.diffs import DiffViewSet
 from chatd.api.document import DocumentViewSet
 from chatd.api.files import FileViewSet
+from chatd.api.groups import GroupsViewSet, GroupViewSet, OrganizationGroupsViewSet
+from chatd.api.members import MembersViewSet, MemberViewSet
 from chatd.api.messages import MessageViewSet, QueueViewSet
 from chatd.api.model_configs import ModelConfigViewSet, SuggestedPricesViewSet
 from chatd.api.older_providers import OlderOwnKeyViewSet, OlderProviderViewSet
+from chatd.api.organizations import OrganizationsViewSet, OrganizationViewSet
 from chatd.api.own_provider_keys import OwnProviderKeyViewSet
-from chatd.api.people import UserViewSet
 from chatd.api.sharing import AclViewSet
+from chatd.api.sign_in import SignInViewSet, SignOutViewSet
 from chatd.api.sockets import SocketViewSet
 from chatd.api.titles import TitleViewSet
+from chatd.api.tokens import KeyViewSet, TokensViewSet
 from chatd.api.tools import ToolResultsViewSet
 from chatd.api.usage_limits import (
     UsageLimitGroupOverrideViewSet,
     UsageLimitOverrideViewSet,
     UsageLimitViewSet,
 )
+from chatd.api.users import UsersViewSet, UserViewSet
 from chatd.api.views import ResourceViewSet, route_not_found
 
 # Segments that are never a chat, whatever is served below them.
@@ -32,6 +37,8 @@ _LITERALS = "model-configs|providers|user-provider-configs|config|cost|insights|
 _LIMITS = "experimental/chats/usage-limits"
 _PROVIDER = r"(?P<provider>[^/]+)"
 _CONFIGS = r"experimental/chats/model-configs"
+_USER = r"v2/users/(?P<user>[^/]+)"
+_ORGANIZATION = r"v2/organizations/(?P<org>[^/]+)"
 _CHAT = r"experimental/chats/(?P<chat>[^/]+)"
 
 
@@ -41,8 +48,41 @@ def _route(path: str, viewset: type[ResourceViewSet], **methods: str) -> URLPatt
 
 urlpatterns = [
     _route(r"openapi\.json", DocumentViewSet, get="retrieve"),
-    _route(r"v2/users/(?P<user>[^/]+)", UserViewSet, get="retrieve"),
-    _route(r"v2/users/(?P<user>[^/]+)/organizations", UserViewSet, get="organizations"),
+    _route(r"v2/users/login", SignInViewSet, post="create"),
+    _route(r"v2/users/logout", SignOutViewSet, post="create"),
+    _route(r"v2/users", UsersViewSet, get="list", post="create"),
+    _route(_USER, UserViewSet, get="retrieve", delete="destroy"),
+    _route(rf"{_USER}/profile", UserViewSet, put="profile"),
+    _route(rf"{_USER}/password", UserViewSet, put="password"),
+    _route(rf"{_USER}/status/suspend", UserViewSet, put="suspend"),
+    _route(rf"{_USER}/status/activate", UserViewSet, put="activate"),
+    _route(rf"{_USER}/roles", UserViewSet, get="roles", put="set_roles"),
+    _route(rf"{_USER}/organizations", UserViewSet, get="organizations"),
+    _route(rf"{_USER}/keys/tokens", TokensViewSet, get="list", post="create"),
+    _route(rf"{_USER}/keys/(?P<key>[^/]+)", KeyViewSet, delete="destroy"),
+    _route(r"v2/organizations", OrganizationsViewSet, get="list", post="create"),
+    _route(_ORGANIZATION, OrganizationViewSet, get="retrieve", patch="partial_update"),
+    _route(rf"{_ORGANIZATION}/members", MembersViewSet, get="list"),
+    _route(
+        rf"{_ORGANIZATION}/members/(?P<user>[^/]+)",
+        MemberViewSet,
+        post="create",
+        delete="destroy",
+    ),
+    _route(
+        rf"{_ORGANIZATION}/members/(?P<user>[^/]+)/roles",
+        MemberViewSet,
+        put="set_roles",
+    ),
+    _route(rf"{_ORGANIZATION}/groups", OrganizationGroupsViewSet, get="list", post="create"),
+    _route(r"v2/groups", GroupsViewSet, get="list"),
+    _route(
+        r"v2/groups/(?P<group>[^/]+)",
+        GroupViewSet,
+        get="retrieve",
+        patch="partial_update",
+        delete="destroy",
+    ),
     _route(r"v2/ai/providers", AIProviderViewSet, get="list", post="create"),
     _route(r"v2/ai/providers/test", AIProviderTestViewSet, post="create"),
     _route(

@@ -47,7 +47,8 @@ class ResourceViewSet(ViewSet):
         super().initial(request, *args, **kwargs)
         method = (request.method or "").lower()
         handler = getattr(self, method, None)
-        if handler is not None and method in WRITES and idempotency.HEADER in request.headers:
+        asked = method in WRITES and idempotency.HEADER in request.headers
+        if handler is not None and asked and request.auth is not None:
             user = self.actor(request).user
             setattr(self, method, partial(idempotency.run_once, handler, user))
 

@@ -75,25 +75,31 @@ def record(
 
 @contextmanager
 def audited(
-    author: Author, resource: Resource, read: Callable[[], Mapping[str, Any]]
+    author: Author,
+    resource: Resource,
+    read: Callable[[], Mapping[str, Any]],
+    *,
+    action: Action = Action.WRITE,
 ) -> Iterator[None]:
     """Carry out a change and its entry in one transaction; a refusal is recorded after it.
 
     `read` returns the fields that count, and is called before and after the change.
     """
-    with refusals_recorded(author, resource), transaction.atomic():
+    with refusals_recorded(author, resource, action), transaction.atomic():
         before = read()
         yield
-        record(author, Action.WRITE, resource, before=before, after=read())
+        record(author, action, resource, before=before, after=read())
 
 
 @contextmanager
-def refusals_recorded(author: Author, resource: Resource) -> Iterator[None]:
+def refusals_recorded(
+    author: Author, resource: Resource, action: Action = Action.WRITE
+) -> Iterator[None]:
     """Record a change that is refused inside, after what was undone."""
     try:
         yield
     except ChatdError as error:
-        record(author, Action.WRITE, resource, refused=error.message)
+        record(author, action, resource, refused=error.message)
         raise
 
 

@@ -17,9 +17,12 @@ from chatd.accounts.policy import (
     READ_PERMISSIONS,
     ChatRight,
     acl_role,
+    chat_rights_within_scopes,
+    may_read_chats,
     membership,
     memberships,
     organization_chat_rights,
+    reads_every_chat,
 )
 from chatd.accounts.selectors import group_ids_of
 from chatd.chats.filters import ALL_ACTIVE, ChatFilter, apply_filter
@@ -40,7 +43,7 @@ MAX_PAGE = 200
 
 
 def chat_rights(user: User, chat: Chat) -> frozenset[ChatRight]:
-    """Return what `user` may do with `chat`, from roles and ownership."""
+    """Return what `user` may do with `chat`, from roles, ownership and the ACL."""
     rights = organization_chat_rights(
         user, membership(user, chat.organization_id), own=chat.owner_id == user.pk
     )
@@ -61,7 +64,7 @@ def _shared_rights(user: User, chat: Chat) -> frozenset[ChatRight]:
     for entry in entries:
         if acl_role(entry):
             rights |= ACL_RIGHTS[acl_role(entry)]
-    return rights
+    return chat_rights_within_scopes(user, rights)
 
 
 def get_chat_for(user: User, chat_id: UUID, right: ChatRight = ChatRight.READ) -> Chat:
@@ -99,7 +102,7 @@ def with_unread(chats: QuerySet[Chat]) -> QuerySet[Chat]:
 def own_roots(user: User) -> QuerySet[Chat]:
     """Return the user's own root chats that roles let them read."""
     chats = Chat.objects.filter(owner=user, parent_chat__isnull=True)
-    if user.is_owner:
+    if reads_every_chat(user):
         return chats
     return chats.filter(organization_id__in=_readable_in(user, memberships(user), own=True))
 
@@ -145,8 +148,10 @@ def _after(cursor: Chat) -> Q:
 
 def readable_chats(user: User) -> QuerySet[Chat]:
     """Return the chats a user may read: by role, as owner, or shared by the ACL of the root."""
-    if user.is_owner:
+    if reads_every_chat(user):
         return Chat.objects.all()
+    if not may_read_chats(user):
+        return Chat.objects.none()
     members = memberships(user)
     own = Q(owner=user, organization_id__in=_readable_in(user, members, own=True))
     allowed = own | Q(organization_id__in=_readable_in(user, members, own=False))

@@ -8,8 +8,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from chatd.accounts.models import GroupSource
-from chatd.accounts.shapes import MinimalUser, User
+from chatd.accounts.shapes import Group, MinimalUser
 from chatd.chats import models
 from chatd.chats.debug_models import DebugOperation, DebugRunKind, DebugStatus
 from chatd.core.shapes import Timestamp, Uuid, documented, one_of
@@ -304,20 +303,10 @@ class ChatUser(MinimalUser):
     role: AclRole
 
 
-class ChatGroup(TypedDict):
+class ChatGroup(Group):
     """A group the chat is shared with; its members are counted, not listed."""
 
-    id: Uuid
-    name: str
-    display_name: str
-    organization_id: Uuid
-    members: list[User]
-    total_member_count: int
-    avatar_url: str
     quota_allowance: int
-    source: Annotated[str, one_of(GroupSource)]
-    organization_name: str
-    organization_display_name: str
     role: AclRole
 
 

@@ -9,6 +9,9 @@ from django.db import transaction
 
 from chatd.accounts.actions import create_user, default_organization
 from chatd.accounts.models import SiteRole, User
+from chatd.accounts.users import user_resource
+from chatd.audit.actions import Author, record
+from chatd.audit.models import Action
 from chatd.core.errors import ChatdError
 from chatd.providers.actions import save_provider
 from chatd.providers.model_configs import save_model_config
@@ -79,6 +82,7 @@ def ensure_administrator(env: Environment) -> Administrator | None:
         site_roles=[SiteRole.OWNER],
         check_strength=False,
     )
+    record(Author(None, "first start"), Action.CREATE, user_resource(user))
     return Administrator(user.username, "" if env.admin_password else password)
 
 

@@ -2,7 +2,7 @@
 
 Two interfaces in one: doorbells (`publish`, `listen_for_cancels`) and the part log (`append`,
 `fold`, `read`, `retire`). Consumers receive through Channels groups, as messages of type
-`live.notification`, `live.parts` and `live.watch` whose `payload` is JSON.
+`live.notification`, `live.parts` and `live.watch` whose `payload` is JSON, and `live.access`.
 """
 
 from collections.abc import Callable, Sequence

@@ -16,6 +16,7 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 
 from chatd.live.backend import PART_LOG_SECONDS, RETIRED_SECONDS
 from chatd.live.messages import (
+    AccessNotice,
     CancelRunner,
     ChatNotice,
     ConfigNotice,
@@ -23,6 +24,7 @@ from chatd.live.messages import (
     Notice,
     OwnerNotice,
     PartEntry,
+    access_group,
     chat_group,
     encode,
     owner_group,
@@ -141,6 +143,8 @@ class LocalBackend:
                 case CancelRunner(runner_id):
                     for listener in list(self._listeners):
                         listener(runner_id)
+                case AccessNotice(user_id):
+                    self._ring(access_group(user_id), "live.access", b"")
                 case ConfigNotice():
                     pass  # caches of one process are dropped by the writer itself
 

@@ -118,6 +118,13 @@ class CancelRunner:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessNotice:
+    """Have every socket of a person check whether they still may have it open."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigNotice:
     """Drop cached configuration of one kind."""
 
@@ -125,7 +132,7 @@ class ConfigNotice:
     entity_id: UUID
 
 
-Notice = ChatNotice | OwnerNotice | CancelRunner | ConfigNotice
+Notice = ChatNotice | OwnerNotice | CancelRunner | AccessNotice | ConfigNotice
 
 
 def chat_group(chat_id: UUID) -> str:
@@ -134,3 +141,7 @@ def chat_group(chat_id: UUID) -> str:
 
 def owner_group(user_id: UUID) -> str:
     return f"chat.owner.{user_id}"
+
+
+def access_group(user_id: UUID) -> str:
+    return f"chat.access.{user_id}"

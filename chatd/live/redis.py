@@ -25,6 +25,7 @@ from chatd.live.messages import (
     CONFIG_CHANNEL,
     CONTROL_CHANNEL,
     OWNER_CHANNEL,
+    AccessNotice,
     CancelRunner,
     ChatNotice,
     ConfigNotice,
@@ -32,6 +33,7 @@ from chatd.live.messages import (
     Notice,
     OwnerNotice,
     PartEntry,
+    access_group,
     chat_group,
     decode_entry,
     encode,
@@ -92,6 +94,8 @@ class RedisBackend:
                 self._ring(pipeline, owner_group(user_id), "live.watch", payload)
             case CancelRunner(runner_id):
                 pipeline.publish(CONTROL_CHANNEL, str(runner_id))
+            case AccessNotice(user_id):
+                self._ring(pipeline, access_group(user_id), "live.access", b"")
             case ConfigNotice(kind, entity_id):
                 body = encode({"kind": kind, "entity_id": str(entity_id)})
                 pipeline.publish(CONFIG_CHANNEL, body)

@@ -7,12 +7,12 @@ from django.db import transaction
 
 from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
-from chatd.accounts.policy import may_change_personal
+from chatd.accounts.policy import SiteRight
 from chatd.accounts.selectors import get_user_for
 from chatd.audit.actions import Author, Resource, record
 from chatd.audit.models import Action
 from chatd.core.clock import now
-from chatd.core.errors import ChatdError, ErrorCode, bad_request, forbidden, not_found
+from chatd.core.errors import ChatdError, ErrorCode, bad_request, not_found
 from chatd.core.fields import seal
 from chatd.core.ids import canonical_uuid
 from chatd.live.config import announce_config
@@ -91,10 +91,7 @@ def drop_keys_of(author: Author, user: User) -> None:
 
 
 def _whose(actor: Actor, raw_user: str) -> User:
-    user = get_user_for(actor.user, raw_user)
-    if not may_change_personal(actor.user, user):
-        raise forbidden(detail="Only the person themselves and user admins may do this.")
-    return user
+    return get_user_for(actor.user, raw_user, SiteRight.PERSONAL)
 
 
 def _parse_id(raw: str) -> UUID:

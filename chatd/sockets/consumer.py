@@ -1,5 +1,8 @@
 """The base of all one-way sockets: refuse before the upgrade, then only send.
 
+A socket lives no longer than the access it was opened with. When something about a person's access
+has changed, all of their sockets authenticate and authorise once more, as for a new one.
+
 Messages of the live layer go at once into a bounded inbox, so that a slow client never fills the
 channel layer; a pump task works the inbox and sends. When the inbox overflows it is emptied and
 the consumer resynchronises from the database instead.
@@ -17,16 +20,22 @@ from channels.exceptions import StopConsumer
 
 from chatd.accounts.actor import Actor
 from chatd.api.errors import as_chatd_error
+from chatd.core.clock import now
 from chatd.core.context import bind_correlation
+from chatd.core.errors import ChatdError
 from chatd.core.threads import in_database_thread
+from chatd.live.messages import access_group
 from chatd.sockets import registry
-from chatd.sockets.handshake import admit, raw_headers, refuse
+from chatd.sockets.handshake import admit, authenticate_scope, raw_headers, refuse
 
 log = structlog.get_logger(__name__)
 
 INBOX_LIMIT = 2000
 
 NORMAL, GOING_AWAY, POLICY_VIOLATION, INTERNAL = 1000, 1001, 1008, 1011
+
+_EXPIRY_SLACK_SECONDS = 0.05
+"""So that what is looked at when a token expires has expired on every clock."""
 
 
 class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
@@ -41,6 +50,8 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
         self._arrived = asyncio.Event()
         self._pump_task: asyncio.Task[None] | None = None
         self._closed = False
+        self._expiry: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     # what subclasses do
 
@@ -68,7 +79,7 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
         headers: dict[str, str] = {}
         try:
             self.actor, headers = await in_database_thread(admit, self.scope)
-            self.groups = await self.subscribe()
+            self.groups = [*await self.subscribe(), access_group(self.actor.user.pk)]
             for group in self.groups:
                 await self.channel_layer.group_add(group, self.channel_name)
             await self.prepare()
@@ -80,6 +91,7 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
             raise StopConsumer from None
         await self.send({"type": "websocket.accept", "headers": raw_headers(headers)})
         registry.add(self)
+        self._look_at_expiry()
         self._pump_task = asyncio.create_task(self._pump())
 
     async def prepare(self) -> None:
@@ -91,12 +103,41 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         self._closed = True
         registry.discard(self)
-        if self._pump_task is not None:
-            self._pump_task.cancel()
-            await asyncio.gather(self._pump_task, return_exceptions=True)
+        if self._expiry is not None:
+            self._expiry.cancel()
+        for task in (self._pump_task, self._looking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._leave_groups()
         await self.left()
         raise StopConsumer
+
+    # access
+
+    def _look_at_expiry(self) -> None:
+        """Look again at the instant at which the token expires."""
+        if self.actor.api_key is not None:
+            seconds = (self.actor.api_key.expires_at - now()).total_seconds()
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(seconds + _EXPIRY_SLACK_SECONDS, self.look_again)
+
+    async def live_access(self, message: dict[str, Any]) -> None:
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Close the socket if it would not be opened now; never blocks."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            self.actor = await in_database_thread(authenticate_scope, self.scope)
+            await self.subscribe()
+        except ChatdError as refusal:
+            await self.close(POLICY_VIOLATION, f"access ended ({refusal.http_status})")
+        except Exception:
+            log.exception("access could not be checked")  # the next round of healing tries again
 
     async def close(self, code: int, reason: str = "") -> None:
         """Send a close frame once; the client's disconnect ends the consumer."""

@@ -2,7 +2,8 @@
 
 Healing: every few seconds one query compares the versions of all followed chats. A feed that was
 behind in two rounds has lost a doorbell and is told to resynchronise. So is one whose running step
-showed nothing new since the last round: the entries may be in the log, unheard.
+showed nothing new since the last round: the entries may be in the log, unheard. As often, sockets
+whose token or person is not good any more are told to look at their access again.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from chatd.accounts.selectors import active_user_ids, live_key_ids
 from chatd.chats.models import Chat
 from chatd.core.threads import in_database_thread
 from config.env import env
@@ -25,17 +27,21 @@ PEEK = object()
 
 _open: set["OneWaySocket"] = set()
 _healer: asyncio.Task[None] | None = None
+_guardian: asyncio.Task[None] | None = None
 
 _MAX_IDS = 500
 _CLOSE_SECONDS = 2.0
 
 
 def add(socket: "OneWaySocket") -> None:
-    """Register an accepted socket; the first one starts the healer of its loop."""
-    global _healer
+    """Register an accepted socket; the first one starts what looks after the sockets of a loop."""
+    global _healer, _guardian
     _open.add(socket)
+    loop = asyncio.get_running_loop()
     if _healer is None or _healer.done():
-        _healer = asyncio.get_running_loop().create_task(_heal())
+        _healer = loop.create_task(_heal())
+    if _guardian is None or _guardian.done():
+        _guardian = loop.create_task(_guard())
 
 
 def discard(socket: "OneWaySocket") -> None:
@@ -80,6 +86,32 @@ async def _heal() -> None:
                 socket.deliver(PEEK)
         seen = current
         progress = {id(socket): socket.feed.progress for socket in feeds}
+
+
+async def _guard() -> None:
+    """Compare tokens and people until no socket is open: a doorbell may have been lost."""
+    while _open:
+        await asyncio.sleep(env.heal_seconds)
+        actors = {socket: socket.actor for socket in _open}
+        key_ids = list({actor.api_key_id for actor in actors.values() if actor.api_key_id})
+        user_ids = list({actor.user.pk for actor in actors.values()})
+        try:
+            keys, users = await in_database_thread(_good_access, key_ids, user_ids)
+        except Exception:
+            log.exception("access of sockets could not be checked")
+            continue
+        for socket, actor in actors.items():
+            if actor.user.pk not in users or (actor.api_key_id and actor.api_key_id not in keys):
+                socket.look_again()
+
+
+def _good_access(key_ids: list[str], user_ids: list[UUID]) -> tuple[set[str], set[UUID]]:
+    keys: set[str] = set()
+    users: set[UUID] = set()
+    for start in range(0, max(len(key_ids), len(user_ids)), _MAX_IDS):
+        keys |= live_key_ids(key_ids[start : start + _MAX_IDS])
+        users |= active_user_ids(user_ids[start : start + _MAX_IDS])
+    return keys, users
 
 
 def _versions(chat_ids: list[UUID]) -> dict[UUID, int]:

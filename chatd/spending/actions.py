@@ -10,9 +10,10 @@ from django.db import transaction
 from django.db.models import F
 
 from chatd.accounts.actor import Actor
+from chatd.accounts.locks import lock_group, lock_user
 from chatd.accounts.models import Group, User
 from chatd.accounts.policy import SiteRight, site_rights
-from chatd.accounts.spend_limits import lock_group, lock_user, set_spend_limit
+from chatd.accounts.spend_limits import set_spend_limit
 from chatd.audit.actions import Resource, audited, record, refusals_recorded
 from chatd.audit.models import Action
 from chatd.core.clock import now

@@ -1,6 +1,5 @@
 """Routes of the pages."""
 
-from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from chatd.web import commands, edits, sharing, titles, views
@@ -8,7 +7,7 @@ from chatd.web import commands, edits, sharing, titles, views
 urlpatterns = [
     path("", views.home, name="home"),
     path("login", views.SignInView.as_view(), name="login"),
-    path("logout", LogoutView.as_view(), name="logout"),
+    path("logout", views.SignOutView.as_view(), name="logout"),
     path("chats", views.chats, name="chats"),
     path("chats/<uuid:chat_id>", views.chat, name="chat"),
     path("chats/<uuid:chat_id>/messages/<int:message_id>", views.message, name="message"),

@@ -1,15 +1,18 @@
 """The pages that are read, and the one that starts a chat."""
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import LoginView
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
+from chatd.accounts.sign_in import note_sign_in, sign_out
 from chatd.chats.actions import NewChat, create_chat, mark_read
 from chatd.core.errors import ChatdError, forbidden, not_found
 from chatd.web.forms import SignInForm, Titling, posted_message
@@ -30,6 +33,21 @@ class SignInView(LoginView):
     template_name = "web/login.html"
     authentication_form = SignInForm
     redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        user = form.get_user()
+        assert isinstance(user, User)
+        note_sign_in(user)
+        return super().form_valid(form)
+
+
+class SignOutView(LogoutView):
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        user = request.user
+        response = super().post(request, *args, **kwargs)
+        if isinstance(user, User):
+            sign_out(Actor(user))
+        return response
 
 
 def acting(request: HttpRequest) -> Actor:

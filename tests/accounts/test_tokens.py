@@ -10,7 +10,9 @@ import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from chatd.accounts.actions import create_token, purge_expired_tokens, revoke_token
+from chatd.accounts.actions import create_token, purge_expired_tokens
+from chatd.accounts.actor import Actor
+from chatd.accounts.api_keys import end_key
 from chatd.accounts.models import APIKey, UserStatus
 from chatd.accounts.tokens import authenticate_token, generate_token
 from chatd.core.clock import now
@@ -62,7 +64,7 @@ def test_a_token_works_until_the_instant_it_expires(cast: Cast):
 
 def test_a_revoked_token_stops_at_once(cast: Cast):
     key, text = create_token(user=cast.alice)
-    revoke_token(key)
+    end_key(Actor(cast.alice), key)
     assert refusal(text) == "API key is invalid."
 
 

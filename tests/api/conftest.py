@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,12 @@ def admin(cast: Cast) -> Api:
     """bob as the administrator of the organisation."""
     make_admin(cast.bob)
     return api_of(cast.bob)
+
+
+@pytest.fixture
+def hashes(settings: Any) -> None:
+    """Passwords whose hashes cost nothing."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chatd.accounts.models import Group, User
+from chatd.accounts.actions import create_token, create_user
+from chatd.accounts.models import Group, LoginType, User
 from chatd.audit.actions import Author
 from chatd.chats.models import Chat, ChatMessage, Role
 from chatd.preferences.actions import store_settings
@@ -20,6 +21,36 @@ class Scene:
 
     chat: Chat
     path: str
+
+
+def _person(chats: Chats) -> str:
+    """A member of the organisation whom nobody else in a test is, with a token."""
+    user = create_user(username="dora", email="dora@x.example", password=None)
+    # She could sign in with a password, which nobody has to hash for that.
+    User.objects.filter(pk=user.pk).update(login_type=LoginType.PASSWORD)
+    return user.username
+
+
+def _stranger(chats: Chats) -> str:
+    create_user(username="eve", email="eve@x.example", password=None, organizations=[])
+    return "eve"
+
+
+def _group(chats: Chats) -> str:
+    return str(Group.objects.create(organization=chats.organization, name="circle").pk)
+
+
+def _key(chats: Chats) -> str:
+    return create_token(user=User.objects.get(username="dora"))[0].pk
+
+
+OTHERS: dict[str, Callable[[Chats], str]] = {
+    "person": _person,
+    "stranger": _stranger,
+    "group": _group,
+    "key": _key,
+}
+"""What stands in the paths of people, and how it comes to be."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +99,9 @@ class Route:
             path = path.replace("{provider}", str(chats.model.ai_provider_id))
         if "{run}" in path:
             path = path.replace("{run}", str(debug_run(chat).pk))
+        for name, made in OTHERS.items():
+            if f"{{{name}}}" in path:
+                path = path.replace(f"{{{name}}}", made(chats))
         return Scene(chat, path)
 
     def url(self, path: str) -> str:
@@ -298,6 +332,64 @@ OWN_KEYS = [
     Route("put own older key", "PUT", f"{_OLDER_KEYS}/{{provider}}", 200, body=_KEY),
     Route("delete own older key", "DELETE", f"{_OLDER_KEYS}/{{provider}}", 204),
 ]
+_USERS = "/api/v2/users"
+_DORA = f"{_USERS}/{{person}}"
+READ_PERSON = [
+    Route("get person", "GET", _DORA, 200, reads=True, admin=True),
+    Route("get roles", "GET", f"{_DORA}/roles", 200, reads=True, admin=True),
+    Route("organizations of person", "GET", f"{_DORA}/organizations", 200, reads=True, admin=True),
+]
+LIST_TOKENS = Route("list tokens", "GET", f"{_DORA}/keys/tokens", 200, reads=True, admin=True)
+CHANGE_PERSON = [
+    Route("profile", "PUT", f"{_DORA}/profile", 200, body={"username": "d"}, admin=True),
+    Route("password", "PUT", f"{_DORA}/password", 204, body={"password": "Xy-12-long"}, admin=True),
+    Route("suspend", "PUT", f"{_DORA}/status/suspend", 200, admin=True),
+    Route("activate", "PUT", f"{_DORA}/status/activate", 200, admin=True),
+    Route("delete person", "DELETE", _DORA, 200, admin=True),
+    Route("delete key", "DELETE", f"{_DORA}/keys/{{key}}", 204, admin=True),
+]
+SET_ROLES = Route("put roles", "PUT", f"{_DORA}/roles", 200, body={"roles": []}, admin=True)
+LIST_USERS = Route("list users", "GET", _USERS, 200, reads=True, admin=True)
+CREATE_USER = Route(
+    "create user",
+    "POST",
+    _USERS,
+    201,
+    body={"username": "new", "email": "new@x.example", "login_type": "none"},
+    admin=True,
+)
+CREATE_TOKEN = Route("create token", "POST", f"{_USERS}/me/keys/tokens", 201, body={})
+LOGOUT = Route("logout", "POST", f"{_USERS}/logout", 200)
+
+_ORGANIZATIONS = "/api/v2/organizations"
+_HERE = f"{_ORGANIZATIONS}/default"
+LIST_ORGANIZATIONS = Route("list organizations", "GET", _ORGANIZATIONS, 200, reads=True)
+CREATE_ORGANIZATION = Route(
+    "create organization", "POST", _ORGANIZATIONS, 201, body={"name": "new"}, admin=True
+)
+LIST_GROUPS = Route("list groups", "GET", "/api/v2/groups", 200, reads=True)
+READ_ORGANIZATION = [
+    Route("get organization", "GET", _HERE, 200, reads=True),
+    Route("list members", "GET", f"{_HERE}/members", 200, reads=True),
+    Route("groups of organization", "GET", f"{_HERE}/groups", 200, reads=True),
+    Route("get group", "GET", "/api/v2/groups/{group}", 200, reads=True),
+]
+UPDATE_ORGANIZATION = Route("update organization", "PATCH", _HERE, 200, body={}, admin=True)
+CHANGE_MEMBERS = [
+    Route("add member", "POST", f"{_HERE}/members/{{stranger}}", 200, admin=True),
+    Route("remove member", "DELETE", f"{_HERE}/members/{{person}}", 204, admin=True),
+    Route(
+        "member roles",
+        "PUT",
+        f"{_HERE}/members/{{person}}/roles",
+        200,
+        body={"roles": ["agents-access"]},
+        admin=True,
+    ),
+    Route("create group", "POST", f"{_HERE}/groups", 201, body={"name": "new"}, admin=True),
+    Route("update group", "PATCH", "/api/v2/groups/{group}", 200, body={}, admin=True),
+    Route("delete group", "DELETE", "/api/v2/groups/{group}", 200, admin=True),
+]
 
 ROUTES = [
     LIST,
@@ -337,6 +429,20 @@ ROUTES = [
     *LIMIT_CHANGES,
     *PROVIDERS,
     *OWN_KEYS,
+    *READ_PERSON,
+    LIST_TOKENS,
+    *CHANGE_PERSON,
+    SET_ROLES,
+    LIST_USERS,
+    CREATE_USER,
+    CREATE_TOKEN,
+    LOGOUT,
+    LIST_ORGANIZATIONS,
+    CREATE_ORGANIZATION,
+    LIST_GROUPS,
+    *READ_ORGANIZATION,
+    UPDATE_ORGANIZATION,
+    *CHANGE_MEMBERS,
 ]
 ROUTES_OF_BYTES = [
     ("experimental/chats/files/?$", "post"),
@@ -344,7 +450,7 @@ ROUTES_OF_BYTES = [
 ]
 """Routes whose bodies are no JSON, which the table cannot tell."""
 
-PUBLIC_ROUTES = [("openapi\\.json/?$", "get")]
+PUBLIC_ROUTES = [("openapi\\.json/?$", "get"), ("v2/users/login/?$", "post")]
 """Routes that ask nobody who they are."""
 
 CHAT_ROUTES = [route for route in ROUTES if route.of_a_chat]

@@ -17,11 +17,15 @@ from chatd.sockets.routing import websocket_application
 from tests.api.client import API, NOT_FOUND, Api, Chats, text_part
 from tests.api.conftest import make_admin
 from tests.api.routes import (
+    CHANGE_MEMBERS,
+    CHANGE_PERSON,
     LIMIT_CHANGES,
     MODEL_CONFIGS,
     OWN_CONFIG,
     OWN_KEYS,
     PROVIDERS,
+    READ_ORGANIZATION,
+    READ_PERSON,
     ROUTES,
     ROUTES_OF_BYTES,
     SITE_CONFIG,
@@ -68,6 +72,12 @@ def site_auditor(cast: Cast, chat: Chat) -> User:
     )
 
 
+def user_admin(cast: Cast, chat: Chat) -> User:
+    return create_user(
+        username="people", email="p@x.example", password=None, site_roles=[SiteRole.USER_ADMIN]
+    )
+
+
 def reader_by_user(cast: Cast, chat: Chat) -> User:
     Chat.objects.filter(pk=chat.pk).update(user_acl={str(cast.carol.pk): READ})
     return cast.carol
@@ -109,6 +119,7 @@ CALLERS: list[Caller] = [
     organization_admin,
     site_owner,
     site_auditor,
+    user_admin,
     reader_by_user,
     reader_by_group,
     reader_by_everyone,
@@ -126,20 +137,28 @@ def _row(statuses: str) -> dict[Caller, str]:
     return dict(zip(CALLERS, statuses.split(), strict=True))
 
 
-#                         no      site        readers by            of
-#            owner member access admin owner auditor user group everyone root outsider nobody
-READS = _row(" ok   404    404    ok    ok    404     ok   ok    ok       ok   404      401")
-UPDATES = _row("ok  404    404    ok    ok    404     404  404   404      404  404      401")
-OWN = _row("   ok   404    404    403   403   404     404  404   404      404  404      401")
-READS_ACL = _row("ok 404   404    ok    ok    404     ok   ok    ok       400  404      401")
-SHARES = _row("ok   404    404    ok    ok    404     403  403   403      400  404      401")
-CREATES = _row("ok  ok     403    ok    ok    ok      403  ok    ok       403  403      401")
-ANYBODY = _row("ok  ok     ok     ok    ok    ok      ok   ok    ok       ok   ok       401")
-FOR_ADMINS = _row("404 404  404    404   ok    404     404  404   404      404  404      401")
-AUDITED = _row("404  404    404    404   ok    ok      404  404   404      404  404      401")
-REPORTS = _row("403  403    403    403   ok    ok      403  403   403      403  403      401")
-CHANGES = _row("403  403    403    403   ok    403     403  403   403      403  403      401")
-SHOWN = _row("  403  403    403    403   ok    ok      403  403   403      403  403      401")
+#                         no      site             user   readers by         of
+#            owner member access admin owner auditor admin user group everyone root outsider nobody
+READS = _row(" ok   404    404    ok    ok    404     404   ok   ok    ok       ok   404      401")
+UPDATES = _row("ok  404    404    ok    ok    404     404   404  404   404      404  404      401")
+OWN = _row("   ok   404    404    403   403   404     404   404  404   404      404  404      401")
+READS_ACL = _row("ok 404   404    ok    ok    404     404   ok   ok    ok       400  404      401")
+SHARES = _row("ok   404    404    ok    ok    404     404   403  403   403      400  404      401")
+CREATES = _row("ok  ok     403    ok    ok    ok      ok    403  ok    ok       403  403      401")
+ANYBODY = _row("ok  ok     ok     ok    ok    ok      ok    ok   ok    ok       ok   ok       401")
+FOR_ADMINS = _row("404 404  404   404   ok    404     404   404  404   404      404  404      401")
+AUDITED = _row("404  404    404   404   ok    ok      404   404  404   404      404  404      401")
+REPORTS = _row("403  403    403   403   ok    ok      403   403  403   403      403  403      401")
+CHANGES = _row("403  403    403   403   ok    403     403   403  403   403      403  403      401")
+SHOWN = _row("  403  403    403   403   ok    ok      403   403  403   403      403  403      401")
+PERSON = _row("404  404    404    ok    ok    ok      ok    404  404   404      404  404      401")
+SECRETS = _row("404 404    404    403   ok    403     ok    404  404   404      404  404      401")
+SITE = _row("404    404    404    403   ok    403     403   404  404   404      404  404      401")
+LISTS = _row("403   403    403    ok    ok    ok      ok    403  403   403      403  403      401")
+MAKES = _row("403   403    403    ok    ok    403     ok    403  403   403      403  403      401")
+MEMBERS = _row("ok  ok     ok     ok    ok    ok      ok    404  ok    ok       404  404      401")
+LEADS = _row("403   403    403    ok    ok    403     ok    404  403   403      404  404      401")
+OWNS = _row("403    403    403    ok    ok    403     403   404  403   403      404  404      401")
 
 MATRIX: dict[str, dict[Caller, str]] = {
     "list": ANYBODY,
@@ -190,6 +209,20 @@ MATRIX: dict[str, dict[Caller, str]] = {
     **{route.name: ANYBODY for route in OWN_KEYS},
     **{route.name: CHANGES for route in MODEL_CONFIGS},
     "list model configs": ANYBODY,
+    **{route.name: PERSON for route in READ_PERSON},
+    "list tokens": SECRETS,
+    **{route.name: SECRETS for route in CHANGE_PERSON},
+    "put roles": SITE,
+    "list users": LISTS,
+    "create user": MAKES,
+    "create token": ANYBODY,
+    "logout": ANYBODY,
+    "list organizations": ANYBODY,
+    "create organization": CHANGES,
+    "list groups": ANYBODY,
+    **{route.name: MEMBERS for route in READ_ORGANIZATION},
+    "update organization": OWNS,
+    **{route.name: LEADS for route in CHANGE_MEMBERS},
 }
 
 UPLOAD = Route("upload", "POST", "/chats/files", 201)

@@ -9,7 +9,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from chatd.accounts.models import Group, User
+from chatd.accounts.actions import create_token
+from chatd.accounts.models import (
+    Group,
+    GroupMember,
+    Organization,
+    OrganizationMember,
+    User,
+)
 from chatd.chats.models import (
     Chat,
     ChatDiffStatus,
@@ -86,6 +93,24 @@ def readers(chats: Chats, chat: Chat, count: int) -> None:
     )
 
 
+def people(chats: Chats, chat: Chat, count: int) -> None:
+    """Members of the organisation, in groups, with organisations of their own, and tokens."""
+    users = User.objects.bulk_create(
+        User(username=f"u{uuid4().hex[:20]}", rbac_roles=["auditor"]) for _ in range(count)
+    )
+    own = Organization.objects.bulk_create(Organization(name=uuid4().hex) for _ in users)
+    groups = Group.objects.bulk_create(
+        Group(organization=chat.organization, name=uuid4().hex) for _ in range(count)
+    )
+    for user, theirs, group in zip(users, own, groups, strict=True):
+        OrganizationMember.objects.bulk_create(
+            OrganizationMember(user=user, organization=organization)
+            for organization in (chat.organization, theirs)
+        )
+        GroupMember.objects.create(user=user, group=group)
+        create_token(user=chat.owner)
+
+
 QUERY = 'title:match has_unread:false pr_status:open repo:h pr:1 pr_title:F diff_url:"http://h/1"'
 Fill = Callable[[Chats, Chat, int], None]
 WORKSPACES = ",".join(WORKSPACE.format(number) for number in range(25))
@@ -101,6 +126,13 @@ COSTS: list[tuple[str, Fill, int, int]] = [
     ("/chats/{chat}/messages?limit=200&after_id=1", messages, 100, 4),
     ("/chats/{chat}/prompts", messages, 100, 4),
     ("/chats/{chat}/acl", readers, 100, 6),
+    ("/api/v2/users?limit=200", people, 100, 4),
+    ("/api/v2/users?limit=200&q=u", people, 100, 4),
+    ("/api/v2/users/me/keys/tokens", people, 100, 2),
+    ("/api/v2/organizations", people, 100, 2),
+    ("/api/v2/organizations/default/members", people, 100, 4),
+    ("/api/v2/organizations/default/groups", people, 100, 6),
+    ("/api/v2/groups", people, 100, 4),
 ]
 """A path, what it lists, how many of those there are, and how many queries it makes."""
 
@@ -111,16 +143,17 @@ COSTS: list[tuple[str, Fill, int, int]] = [
     ids=[f"{path[:40]} {fill.__name__}" for path, fill, *_ in COSTS],
 )
 def test_a_hundred_rows_cost_as_much_as_one(
-    path: str, fill: Fill, many: int, cost: int, alice: Api, chats: Chats
+    path: str, fill: Fill, many: int, cost: int, alice: Api, root: Api, chats: Chats
 ) -> None:
     chat = chats.pending()
+    api = root if fill is people and "/me/" not in path else alice
     called = path.replace("{chat}", str(chat.pk))
-    alice.get(called)  # the first use of a token is recorded
+    api.get(called)  # the first use of a token is recorded
     sizes = []
     for count in (1, many - 1):
         fill(chats, chat, count)
         with CaptureQueriesContext(connection) as captured:
-            answer = alice.get(called)
+            answer = api.get(called)
         assert (answer.status, len(captured)) == (200, cost)
         sizes.append(len(answer.raw))
     assert sizes[1] > 5 * sizes[0]

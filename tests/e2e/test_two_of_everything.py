@@ -162,6 +162,20 @@ def test_a_changed_setting_holds_at_once_on_the_other_web(clients):
     clients[1].call("PUT", f"{config}/user-prompt", {})
 
 
+def test_a_token_that_one_web_ends_closes_its_sockets_on_the_other(clients, workers):
+    a, b = clients
+    text = a.call("POST", "/api/v2/users/me/keys/tokens", {}, expect=201)["key"]
+    chat = a.create_chat("to be left")
+    with Client(b.url, text).follow(chat["id"]) as ended, b.follow(chat["id"]) as other:
+        for follower in (ended, other):
+            follower.wait_for_answers(1)
+        a.call("DELETE", f"/api/v2/users/me/keys/{text.split('-')[0]}", expect=204)
+        assert ended.wait_until_closed() == 1008
+        Client(b.url, text).call("GET", "/api/v2/users/me", expect=401)
+        a.send(chat["id"], "more")
+        other.wait_for_answers(2)
+
+
 def test_reconnecting_to_either_web_loses_nothing(clients, workers, fakes):
     words = [f"w{number} " for number in range(500)]
     whole = "".join(words)

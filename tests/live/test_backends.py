@@ -16,6 +16,7 @@ from channels.layers import get_channel_layer
 from chatd.live.backend import PART_LOG_SECONDS, RETIRED_SECONDS, PartLogUnavailableError
 from chatd.live.local import LocalBackend
 from chatd.live.messages import (
+    AccessNotice,
     CancelRunner,
     ChatNotice,
     ConfigNotice,
@@ -23,6 +24,7 @@ from chatd.live.messages import (
     Notification,
     OwnerNotice,
     PartEntry,
+    access_group,
     chat_group,
     decode_entry,
     decode_notification,
@@ -120,6 +122,14 @@ def plain(entries: list[PartEntry]) -> list[tuple[Episode, int, list[str], bool]
 
 
 # doorbells
+
+
+async def test_news_of_somebodys_access_reach_their_sockets_alone(backend: Backend) -> None:
+    user_id = uuid4()
+    sockets = [await Socket().join(owner_group(uuid4()), access_group(user_id)) for _ in range(2)]
+    backend.publish([AccessNotice(uuid4()), AccessNotice(user_id)])
+    for socket in sockets:
+        assert await socket.next() == ("live.access", b"")
 
 
 async def test_a_notification_reaches_everyone_who_follows_the_chat(backend: Backend) -> None:

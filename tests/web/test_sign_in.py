@@ -8,7 +8,8 @@ import pytest
 from django.test import Client
 from time_machine import Traveller
 
-from chatd.accounts.models import LoginType, User
+from chatd.accounts.models import LoginType, User, UserStatus
+from chatd.audit.models import AuditEntry
 
 PASSWORD = "correct horse battery"
 SOME_CHAT = uuid.UUID(int=7)
@@ -176,3 +177,17 @@ def test_signing_in_well_is_no_attempt_to_guess(alice: User, twice: None) -> Non
 
     assert {attempt(password=PASSWORD).status_code for _ in range(4)} == {302}
     assert [attempt().status_code for _ in range(2)] == [200, 429]
+
+
+def test_signing_in_and_out_stands_in_the_audit_log_and_wakes(alice: User) -> None:
+    User.objects.filter(pk=alice.pk).update(status=UserStatus.DORMANT)
+    client = Client()
+    client.post("/login", {"username": "alice", "password": PASSWORD})
+    client.post("/login", {"username": "alice", "password": "wrong"})
+    client.post("/logout")
+    client.post("/logout")
+
+    entries = AuditEntry.objects.order_by("id").values_list("actor_name", "action")
+    assert list(entries) == [("alice", "login"), ("alice", "logout")]
+    stored = User.objects.get(pk=alice.pk)
+    assert (stored.status, stored.last_seen_at is None) == (UserStatus.ACTIVE, False)

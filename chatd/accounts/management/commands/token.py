@@ -6,9 +6,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from chatd.accounts.actions import create_token
+from chatd.accounts.api_keys import issue_token
 from chatd.accounts.models import User
+from chatd.audit.actions import Author
 from chatd.core.errors import ChatdError
+
+COMMAND = Author(None, "manage.py token")
 
 
 class Command(BaseCommand):
@@ -20,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=float, default=None, help="lifetime in days")
 
     def handle(self, *args: Any, username: str, name: str, days: float | None, **_: Any) -> None:
-        user = User.objects.live().filter(username__iexact=username).first()
+        user = User.objects.named(username).first()
         if user is None:
             raise CommandError(f'There is no user named "{username}".')
         try:
@@ -28,7 +31,7 @@ class Command(BaseCommand):
         except (ValueError, OverflowError):
             raise CommandError(f"--days must be a number of days, got {days}.") from None
         try:
-            text = create_token(user=user, name=name, lifetime=lifetime)[1]
+            text = issue_token(COMMAND, user=user, name=name, lifetime=lifetime)
         except ChatdError as error:
             raise CommandError(" ".join(filter(None, [error.message, error.detail]))) from None
         self.stdout.write(text)
