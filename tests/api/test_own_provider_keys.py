@@ -189,5 +189,5 @@ def test_the_cost_of_the_list_does_not_grow(
 ) -> None:
     for number in range(count):
         put(alice, add(f"p{number}", key="shared").pk)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         assert len(alice.get(PATH).body) == count

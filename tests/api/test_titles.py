@@ -665,5 +665,5 @@ def test_the_cost_does_not_grow_with_the_messages(
         ChatMessage(chat=chat, revision=9, role="user", content=[{"type": "text", "text": "x"}])
         for _ in range(messages)
     )
-    with django_assert_num_queries(27):
+    with django_assert_num_queries(28):
         assert ask(alice, chat).status == 200
