@@ -41,6 +41,7 @@ app.conf.update(
     worker_send_task_events=False,
     beat_schedule={
         "housekeeping": {"task": "chatd.turns.housekeeping", "schedule": 3600.0},
+        "purge": {"task": "chatd.turns.purge", "schedule": 600.0},
         "stored-answers": {"task": "chatd.api.purge_stored_answers", "schedule": 3600.0},
     },
 )

@@ -5,17 +5,61 @@ A value may also come from a file named by `<VARIABLE>_FILE`, so that secrets ne
 the environment. A malformed value stops the start with a sentence that names the variable.
 """
 
+import json
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 class EnvironmentError_(Exception):  # noqa: N801, N818 - the builtin name is taken
     """A variable of the environment has a value that cannot be used."""
+
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_SITE_ROLES = ("owner", "auditor", "user-admin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleSignOn:
+    """An OpenID provider that people sign in with.
+
+    `groups` maps values of the groups claim to names of groups, `roles` to roles in the deployment.
+    No `groups_claim`: groups and roles are left alone. No `email_domains`: all are allowed.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    label: str
+    scopes: tuple[str, ...]
+    email_claim: str
+    username_claim: str
+    name_claim: str
+    groups_claim: str
+    groups: Mapping[str, str]
+    create_groups: bool
+    roles: Mapping[str, str]
+    create_people: bool
+    email_domains: tuple[str, ...]
+    trust_emails: bool
+    passwords: bool
+
+
+def is_safe_url(url: str) -> bool:
+    """Tell whether nobody on the way can change what a URL answers: HTTPS, or this host."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    encrypted = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+    return bool(host) and encrypted and not (parts.username or parts.fragment or "\\" in url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +107,7 @@ class Environment:
     upload_rate_limit: int
     sign_in_rate_limit: int
     trusted_proxies: tuple[str, ...]
+    single_sign_on: SingleSignOn | None
 
     @property
     def embedded(self) -> bool:
@@ -119,6 +164,25 @@ class _Reader:
 
     def names(self, name: str) -> tuple[str, ...]:
         return tuple(item.strip() for item in self.text(name).split(",") if item.strip())
+
+    def gives_any(self, prefix: str) -> bool:
+        """Tell whether a variable whose name begins so has a value."""
+        return any(name.startswith(prefix) and v.strip() for name, v in self._values.items())
+
+    def mapping(self, name: str, *, allowed: Collection[str] = ()) -> dict[str, str]:
+        """Return a JSON object of texts; its values are some of `allowed`, if that is given."""
+        try:
+            read = json.loads(self.text(name) or "{}")
+        except (ValueError, RecursionError):
+            read = None
+        if not isinstance(read, dict) or not all(isinstance(v, str) and v for v in read.values()):
+            raise EnvironmentError_(f'{name} must be a JSON object of texts: {{"from": "to"}}.')
+        for value in read.values():
+            if allowed and value not in allowed:
+                raise EnvironmentError_(
+                    f"{name} may lead to {', '.join(allowed)} only, got {value!r}."
+                )
+        return read
 
     def keys(self, name: str) -> tuple[str, ...] | None:
         """Return the list, or None when neither it nor a file with it was given."""
@@ -178,7 +242,73 @@ def _read(read: _Reader) -> Environment:
         sign_in_rate_limit=read.integer("CHATD_SIGN_IN_RATE_LIMIT", 10),
         trusted_proxies=read.names("CHATD_TRUSTED_PROXIES") or ("127.0.0.1", "::1"),
         session_days=read.integer("CHATD_SESSION_DAYS", 7, least=1),
+        single_sign_on=_read_single_sign_on(read),
     )
+
+
+def _read_single_sign_on(read: _Reader) -> SingleSignOn | None:
+    """Return the OpenID provider, None when nothing of one was given."""
+    if not read.gives_any(_OIDC_NEEDED[0].removesuffix("ISSUER")):
+        return None
+    for name in _OIDC_NEEDED:
+        if not read.text(name):
+            raise EnvironmentError_(
+                f"{name} is missing: sign-in with an OpenID provider needs {_OIDC_LISTED}."
+            )
+    found = SingleSignOn(
+        issuer=read.text("CHATD_OIDC_ISSUER"),
+        client_id=read.text("CHATD_OIDC_CLIENT_ID"),
+        client_secret=read.text("CHATD_OIDC_CLIENT_SECRET"),
+        label=read.text("CHATD_OIDC_LABEL", "Single sign-on"),
+        scopes=tuple(
+            read.text("CHATD_OIDC_SCOPES", "openid profile email").replace(",", " ").split()
+        ),
+        email_claim=read.text("CHATD_OIDC_EMAIL_CLAIM", "email"),
+        username_claim=read.text("CHATD_OIDC_USERNAME_CLAIM", "preferred_username"),
+        name_claim=read.text("CHATD_OIDC_NAME_CLAIM", "name"),
+        groups_claim=read.text("CHATD_OIDC_GROUPS_CLAIM"),
+        groups=read.mapping("CHATD_OIDC_GROUPS"),
+        create_groups=read.flag("CHATD_OIDC_CREATE_GROUPS", default=False),
+        roles=read.mapping("CHATD_OIDC_ROLES", allowed=_SITE_ROLES),
+        create_people=read.flag("CHATD_OIDC_CREATE_PEOPLE", default=True),
+        email_domains=tuple(
+            domain.lower().removeprefix("@") for domain in read.names("CHATD_OIDC_EMAIL_DOMAINS")
+        ),
+        trust_emails=read.flag("CHATD_OIDC_TRUST_EMAILS", default=False),
+        passwords=read.flag("CHATD_OIDC_PASSWORDS", default=True),
+    )
+    _check_single_sign_on(found)
+    return found
+
+
+_OIDC_NEEDED = ("CHATD_OIDC_ISSUER", "CHATD_OIDC_CLIENT_ID", "CHATD_OIDC_CLIENT_SECRET")
+_OIDC_LISTED = f"{', '.join(_OIDC_NEEDED[:-1])} and {_OIDC_NEEDED[-1]}"
+_MAX_ISSUER = 512
+_GROUP_NAME = re.compile(r"(?=.{1,36}$)[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*")
+
+
+def _check_single_sign_on(found: SingleSignOn) -> None:
+    if not is_safe_url(found.issuer) or "?" in found.issuer or len(found.issuer) > _MAX_ISSUER:
+        raise EnvironmentError_(
+            "CHATD_OIDC_ISSUER must be the https URL that the provider calls itself"
+            f" (http on this host alone), got {found.issuer!r}."
+        )
+    if "openid" not in found.scopes:
+        raise EnvironmentError_("CHATD_OIDC_SCOPES must include openid.")
+    for name in found.groups.values():
+        if not _GROUP_NAME.fullmatch(name) or name.lower() == "everyone":
+            raise EnvironmentError_(
+                "CHATD_OIDC_GROUPS may lead to names of groups only (1 to 36 letters, digits and"
+                f" single dashes, not everyone), got {name!r}."
+            )
+    uses_groups = {
+        "CHATD_OIDC_GROUPS": bool(found.groups),
+        "CHATD_OIDC_ROLES": bool(found.roles),
+        "CHATD_OIDC_CREATE_GROUPS": found.create_groups,
+    }
+    for name, is_used in uses_groups.items():
+        if is_used and not found.groups_claim:
+            raise EnvironmentError_(f"{name} has no effect without CHATD_OIDC_GROUPS_CLAIM.")
 
 
 env = read_environment(os.environ)

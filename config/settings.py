@@ -6,6 +6,7 @@ from typing import Any
 import dj_database_url
 import django_stubs_ext
 
+from config import administration
 from config.env import BASE_DIR, env
 from config.logging import configure_logging
 from config.secrets import load_secrets
@@ -18,6 +19,10 @@ ALLOWED_HOSTS = list(env.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]", "
 CSRF_TRUSTED_ORIGINS = list(env.csrf_trusted_origins)
 
 INSTALLED_APPS = [
+    "unfold",  # before Django's own: its templates and its site take their place
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "unfold.contrib.inlines",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -27,12 +32,15 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "channels",
+    "allauth.account",
+    "allauth.socialaccount",
     "chatd.core",
     "chatd.audit",
     "chatd.accounts",
     "chatd.preferences",
     "chatd.providers",
     "chatd.spending",
+    "chatd.mcp",
     "chatd.chats",
     "chatd.live",
     "chatd.turns",
@@ -50,6 +58,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "chatd.web.middleware.PageErrorMiddleware",
 ]
@@ -112,12 +121,17 @@ DATABASES = {"default": _database(env.database_url, env.sqlite_path)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["chatd.accounts.backends.UsernameOrEmailBackend"]
+AUTHENTICATION_BACKENDS = [
+    "chatd.accounts.backends.UsernameOrEmailBackend",
+    "chatd.accounts.backends.SingleSignOnBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# Of allauth only the exchange with a provider is used; its pages are not mounted, its tables empty.
+SOCIALACCOUNT_ADAPTER = "chatd.accounts.oidc.provider.SignInAdapter"
 LOGIN_URL = "/login"
 LOGIN_REDIRECT_URL = "/chats"
 LOGOUT_REDIRECT_URL = "/login"
@@ -129,6 +143,8 @@ CSRF_COOKIE_SECURE = env.secure_cookies
 CSRF_HEADER_NAME = "HTTP_X_CSRF_TOKEN"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# A window that is opened to connect to an MCP server has to be able to tell that it is done.
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin-allow-popups"
 
 USE_I18N = False
 USE_TZ = True
@@ -179,6 +195,8 @@ CHATD_ENCRYPTION_KEYS = _secrets.encryption_keys
 
 # User names are unique among people who are not deleted, by a partial constraint.
 SILENCED_SYSTEM_CHECKS = ["auth.W004"]
+
+UNFOLD = administration.UNFOLD
 
 # Django's generic classes take their type arguments at run time too.
 django_stubs_ext.monkeypatch()

@@ -3,12 +3,17 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from chatd.web import administration
 from chatd.web.health import healthz, readyz
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
     path("api/", include("chatd.api.urls")),
+    # Signing in and out, and passwords, are the same for everybody.
+    path("admin/login/", administration.sign_in),
+    path("admin/logout/", administration.sign_out),
+    path("admin/password_change/", administration.change_password),
     path("admin/", admin.site.urls),
     path("", include("chatd.web.urls")),
 ]

@@ -16,6 +16,7 @@ import time_machine
 from chatd.accounts import backends
 from chatd.accounts.actions import create_organization, create_user
 from chatd.accounts.models import Organization, SiteRole, User
+from chatd.accounts.oidc import provider
 from chatd.api import files, limits, views
 from chatd.live import rates
 from chatd.live.backend import live_backend
@@ -33,6 +34,7 @@ def _fresh_live_layer(request: pytest.FixtureRequest) -> Iterator[None]:
     """Parts, doorbells and counted requests of one test never reach another."""
     live_backend.cache_clear()
     rate_counter.cache_clear()
+    provider.forget_documents()
     yield
     live_backend.cache_clear()
 
@@ -92,7 +94,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def change(**settings: Any) -> None:
         changed = replace(env, **settings)
-        for module in (backends, files, handshake, limits, rates, server, views):
+        for module in (backends, files, handshake, limits, provider, rates, server, views):
             monkeypatch.setattr(module, "env", changed)
 
     return change

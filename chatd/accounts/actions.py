@@ -184,9 +184,11 @@ def create_token(
     longest = timedelta(days=env.token_max_days)
     lifetime = lifetime if lifetime is not None else longest
     if not timedelta(0) < lifetime <= longest:
+        advice = f"must be positive and at most {env.token_max_days} days."
         raise bad_request(
             "Invalid token lifetime.",
-            detail=f"The lifetime must be positive and at most {env.token_max_days} days.",
+            detail=f"The lifetime {advice}",
+            validations=[Validation("lifetime", f"The lifetime {advice}", advice)],
         )
     try:
         with transaction.atomic():

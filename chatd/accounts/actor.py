@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from django.http import HttpRequest
+
 from chatd.accounts.models import APIKey, User
 from chatd.audit.actions import Author
 
@@ -21,3 +23,9 @@ class Actor:
     def author(self) -> Author:
         """The actor as the audit log names them."""
         return Author(self.user.pk, self.user.username, self.api_key_id or "")
+
+
+def acting(request: HttpRequest) -> Actor:
+    """Return who acts on a page that requires a login."""
+    assert isinstance(request.user, User)
+    return Actor(request.user)

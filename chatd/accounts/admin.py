@@ -3,6 +3,8 @@
 from functools import partial
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group
@@ -15,6 +17,8 @@ from chatd.accounts.api_keys import end_key
 from chatd.accounts.members import add_member, remove_member, set_member_roles
 from chatd.accounts.models import (
     APIKey,
+    ExternalIdentity,
+    LoginType,
     Organization,
     OrganizationMember,
     OrganizationRole,
@@ -30,14 +34,15 @@ from chatd.accounts.organizations import (
 from chatd.accounts.users import (
     Profile,
     activate_user,
+    set_login_type,
     set_site_roles,
     suspend_user,
     update_profile,
 )
+from chatd.core.action_admin import ActionAdmin, TabularInline
 
-admin.site.site_header = "chatd"
-admin.site.site_title = "chatd"
-admin.site.index_title = "Administration"
+# Tables of allauth, in which nothing is stored.
+admin.site.unregister([EmailAddress, SocialAccount, SocialApp, SocialToken])
 admin.site.unregister(Group)  # rights come from roles, not from Django's permission tables
 
 
@@ -56,7 +61,7 @@ class MembershipForm(ModelForm[OrganizationMember]):
     roles = _roles(OrganizationRole.choices)
 
 
-class MembershipInline(admin.TabularInline[OrganizationMember, User]):
+class MembershipInline(TabularInline[OrganizationMember, User]):
     model = OrganizationMember
     form = MembershipForm
     extra = 0
@@ -68,16 +73,38 @@ class UserForm(ModelForm[User]):
 
 
 @admin.register(User)
-class UserAdmin(admin.ModelAdmin[User]):
+class UserAdmin(ActionAdmin[User]):
     """Forms change people through the same actions as the API: refusals are shown as a page."""
 
     form = UserForm
     list_display = ("username", "email", "name", "status", "rbac_roles", "last_seen_at")
     list_filter = ("status", "login_type", "deleted")
     search_fields = ("username", "email", "name")
-    fields = ("id", "username", "email", "name", "status", "rbac_roles", "login_type", "deleted")
-    readonly_fields = ("id", "login_type", "deleted")
+    fields = (
+        *("id", "username", "email", "name", "status", "rbac_roles", "login_type", "deleted"),
+        "identity_provider",
+    )
+    readonly_fields = ("id", "login_type", "deleted", "identity_provider")
     inlines = (MembershipInline,)
+    actions = ("switch_to_single_sign_on", "switch_to_password")
+
+    @admin.display(description="Identity provider")
+    def identity_provider(self, user: User) -> str:
+        """Tell what came with the last sign-in, so that a missing group explains itself."""
+        return "\n".join(map(_told, user.identities.order_by("issuer"))) or "never signed in by one"
+
+    @admin.action(
+        description="Switch to single sign-on (passwords and sessions end)", permissions=["change"]
+    )
+    def switch_to_single_sign_on(self, request: HttpRequest, people: QuerySet[User]) -> None:
+        _switch(request, people, LoginType.OIDC)
+
+    @admin.action(
+        description="Switch to a password, which is set afterwards (sessions end)",
+        permissions=["change"],
+    )
+    def switch_to_password(self, request: HttpRequest, people: QuerySet[User]) -> None:
+        _switch(request, people, LoginType.PASSWORD)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -111,12 +138,24 @@ class UserAdmin(admin.ModelAdmin[User]):
             set_member_roles(actor, named, who, partial(list[str], member.roles))
 
 
+def _switch(request: HttpRequest, people: QuerySet[User], login_type: LoginType) -> None:
+    for user in people:
+        set_login_type(_acting(request), str(user.pk), login_type)
+
+
+def _told(identity: ExternalIdentity) -> str:
+    groups = identity.received_groups
+    came = "no groups" if groups is None else f"groups: {', '.join(groups) or 'an empty list'}"
+    when = f"{identity.received_at:%Y-%m-%d %H:%M} UTC"
+    return f"{identity}, last seen {when}, with {came}. {identity.received_note}".strip()
+
+
 class OrganizationForm(ModelForm[Organization]):
     default_org_member_roles = _roles(OrganizationRole.choices)
 
 
 @admin.register(Organization)
-class OrganizationAdmin(admin.ModelAdmin[Organization]):
+class OrganizationAdmin(ActionAdmin[Organization]):
     form = OrganizationForm
     list_display = ("name", "display_name", "is_default", "deleted")
     search_fields = ("name", "display_name")
@@ -136,7 +175,7 @@ class OrganizationAdmin(admin.ModelAdmin[Organization]):
 
 
 @admin.register(APIKey)
-class APIKeyAdmin(admin.ModelAdmin[APIKey]):
+class APIKeyAdmin(ActionAdmin[APIKey]):
     """Tokens can be looked at and revoked; their text is shown nowhere."""
 
     list_display = ("id", "user", "token_name", "expires_at", "last_used")
@@ -154,7 +193,3 @@ class APIKeyAdmin(admin.ModelAdmin[APIKey]):
 
     def delete_model(self, request: HttpRequest, obj: APIKey) -> None:
         end_key(_acting(request), obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
-        for key in queryset:
-            end_key(_acting(request), key)

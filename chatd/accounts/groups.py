@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from chatd.accounts.access import tell_sockets_of
 from chatd.accounts.actor import Actor
 from chatd.accounts.locks import lock_group
-from chatd.accounts.models import Group, GroupMember, OrganizationMember
+from chatd.accounts.models import Group, GroupMember, GroupSource, OrganizationMember
 from chatd.accounts.policy import OrganizationRight
 from chatd.accounts.selectors import get_group_for, get_organization_for
 from chatd.accounts.validation import MAX_NAME, MAX_URL, Findings, taken
@@ -45,7 +45,7 @@ def create_group(actor: Actor, named: str, request: Callable[[], GroupChanges]) 
     _apply(group, wanted)
     with transaction.atomic():
         _save(group, force_insert=True)
-        record(actor.author, Action.CREATE, _resource(group), after=_fields(group))
+        record(actor.author, Action.CREATE, group_resource(group), after=group_fields(group))
     return group
 
 
@@ -55,6 +55,7 @@ def update_group(actor: Actor, group_id: UUID, request: Callable[[], GroupChange
     wanted = request()
     _check(wanted, name=found.name if wanted.name is None else wanted.name)
     with _changing(actor, found) as group:
+        _check_source(group, wanted)
         added = _members(group, wanted.add_users, "add_users")
         removed = _ids(wanted.remove_users, "remove_users")
         _apply(group, wanted)
@@ -83,15 +84,26 @@ def _get_changeable(actor: Actor, group_id: UUID) -> Group:
     return group
 
 
+def _check_source(group: Group, wanted: GroupChanges) -> None:
+    """Refuse what the identity provider decides: the next sign-in would undo it."""
+    renamed = wanted.name is not None and wanted.name != group.name
+    if group.source == GroupSource.OIDC and (wanted.add_users or wanted.remove_users or renamed):
+        raise bad_request(
+            "The identity provider decides who is in this group, and finds it by its name.",
+            detail="Change the person's groups there; it counts from their next sign-in on."
+            " Its display name and avatar can be changed here.",
+        )
+
+
 @contextmanager
 def _changing(actor: Actor, found: Group, *, action: Action = Action.WRITE) -> Iterator[Group]:
     """Lock a group for a change, with an entry for it."""
 
     def read() -> dict[str, Any]:
         group = lock_group(found.pk)
-        return _fields(group) if group else {}
+        return group_fields(group) if group else {}
 
-    with audited(actor.author, _resource(found), read, action=action):
+    with audited(actor.author, group_resource(found), read, action=action):
         group = lock_group(found.pk)
         if group is None:
             raise not_found()
@@ -155,11 +167,11 @@ def _ids(raw: Iterable[str], field: str) -> list[UUID]:
     return [user_id for user_id in dict.fromkeys(ids.values()) if user_id is not None]
 
 
-def _resource(group: Group) -> Resource:
+def group_resource(group: Group) -> Resource:
     return Resource("group", str(group.pk), group.name, group.organization_id)
 
 
-def _fields(group: Group) -> dict[str, Any]:
+def group_fields(group: Group) -> dict[str, Any]:
     return {
         "name": group.name,
         "display_name": group.display_name,

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 
 from chatd.core.clock import now
+from chatd.core.fields import EncryptedTextField, NulSafeJSONField
 
 
 class SiteRole(models.TextChoices):
@@ -155,20 +156,25 @@ class User(AbstractBaseUser):
     def is_owner(self) -> bool:
         return SiteRole.OWNER in self.rbac_roles
 
-    # What django.contrib.admin asks for: site owners administer everything.
+    # What django.contrib.admin asks for
+
     @property
     def is_staff(self) -> bool:
-        return self.is_active and self.is_owner
+        """May open the administration: every site role has something to see there."""
+        return self.is_active and not set(SiteRole.values).isdisjoint(self.rbac_roles)
 
     @property
     def is_superuser(self) -> bool:
-        return self.is_staff
+        return self.is_active and self.is_owner
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:
-        return self.is_staff
+        """Tell whether the person may `app.action_model` in the administration."""
+        from chatd.accounts.policy import may_administer  # it imports this module
+
+        return may_administer(self, perm)
 
     def has_perms(self, perm_list: Any, obj: Any = None) -> bool:
-        return self.is_staff
+        return all(self.has_perm(perm) for perm in perm_list)
 
     def has_module_perms(self, app_label: str) -> bool:
         return self.is_staff
@@ -294,3 +300,33 @@ class APIKey(models.Model):
 
     def __str__(self) -> str:
         return self.token_name or self.id
+
+
+class ExternalIdentity(models.Model):
+    """Who a person is at an OpenID provider, and what it said when they last signed in.
+
+    A deleted person keeps theirs, or the next sign-in would make them anew.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="identities")
+    issuer = models.CharField(max_length=512)
+    subject = models.CharField(max_length=255)
+    received_at = models.DateTimeField(default=now, editable=False)
+    received_groups = NulSafeJSONField(null=True, blank=True, editable=False)
+    """The first values of the groups claim as it came; NULL: none came, or none is configured."""
+    received_note = models.TextField(blank=True, default="", editable=False)
+    """Sentences for administrators about values of that claim that had no effect."""
+    access_token = EncryptedTextField(blank=True, default="", editable=False)
+    refresh_token = EncryptedTextField(blank=True, default="", editable=False)
+    token_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "external identities"
+        constraints = [
+            models.UniqueConstraint(fields=["issuer", "subject"], name="identity_unique"),
+            models.UniqueConstraint(fields=["user", "issuer"], name="identity_one_of_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"

@@ -157,6 +157,45 @@ def _site_roles(user: User) -> list[SiteRole]:
     return [SiteRole(role) for role in user.rbac_roles if role in SiteRole.values]
 
 
+# the administration in the browser
+
+_CONFIG = (SiteRight.CONFIG_READ, SiteRight.CONFIG_UPDATE)
+
+ADMINISTRATION: dict[str, tuple[SiteRight | OrganizationRight, SiteRight | OrganizationRight]] = {
+    "accounts.user": (SiteRight.USERS_READ, SiteRight.USERS_UPDATE),
+    "accounts.organization": (OrganizationRight.READ, OrganizationRight.UPDATE),
+    "accounts.organizationmember": (
+        OrganizationRight.MEMBERS_READ,
+        OrganizationRight.MEMBERS_UPDATE,
+    ),
+    "accounts.group": (OrganizationRight.GROUPS_READ, OrganizationRight.GROUPS_UPDATE),
+    "accounts.apikey": (SiteRight.PERSONAL, SiteRight.PERSONAL),
+    "preferences.sitesetting": _CONFIG,
+    "providers.aiprovider": (SiteRight.PROVIDERS, SiteRight.PROVIDERS),
+    "providers.modelconfig": _CONFIG,
+    "providers.modelprice": _CONFIG,
+    "spending.usagelimitconfig": _CONFIG,
+    "mcp.mcpserverconfig": _CONFIG,
+    "chats.chat": (SiteRight.CHATS_READ, SiteRight.CHATS_READ),
+    "audit.auditentry": (SiteRight.AUDIT_READ, SiteRight.AUDIT_READ),
+}
+"""What it takes to see a page of the administration, and to change what is on it.
+
+A page may ask for more: rights over single people depend on who they are, and every change is
+judged again by its action.
+"""
+
+
+def may_administer(user: User, permission: str) -> bool:
+    """Tell whether a person may do `app.action_model` there, as Django names permissions."""
+    app, _, rest = permission.partition(".")
+    action, _, model = rest.partition("_")
+    needed = ADMINISTRATION.get(f"{app}.{model}")
+    if needed is None or not user.is_active:
+        return False
+    return needed[action != "view"] in site_rights(user) | every_organization_rights(user)
+
+
 # people
 
 

@@ -15,6 +15,7 @@ from django.db.models.functions import Lower
 
 from chatd.accounts.models import (
     APIKey,
+    ExternalIdentity,
     Group,
     GroupMember,
     KeyType,
@@ -73,6 +74,15 @@ def find_user(user: User, who: str) -> User | None:
     user_id = canonical_uuid(who)
     found = User.objects.live().filter(pk=user_id) if user_id else User.objects.named(who)
     return found.filter(is_system=False).first()
+
+
+def list_identities_for(user: User, who: str) -> list[ExternalIdentity]:
+    """Return who a person is at identity providers, with the groups that came last.
+
+    Raises ChatdError 404.
+    """
+    person = get_user_for(user, who)
+    return list(ExternalIdentity.objects.filter(user=person).order_by("issuer"))
 
 
 def find_live_user(name: str) -> User | None:
@@ -323,6 +333,29 @@ def list_tokens_for(user: User, who: str, *, include_expired: bool = False) -> l
     if not include_expired:
         keys = keys.filter(expires_at__gt=now())
     return list(keys.order_by("created_at", "id"))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPage:
+    """A page of tokens, with how many there are on all pages."""
+
+    tokens: list[APIKey]
+    count: int
+
+
+def page_of_own_tokens(user: User, *, limit: int, offset: int) -> TokenPage:
+    """Return a page of a person's own tokens, the newest first, with those of the last month that
+    have expired."""
+    tokens = APIKey.objects.filter(user=user, login_type=KeyType.TOKEN)
+    page = tokens.order_by("-created_at", "-id")[offset : offset + limit]
+    return TokenPage(list(page), tokens.count())
+
+
+def find_own_token(user: User, key_id: str) -> APIKey | None:
+    """Return a token of a person, expired or not."""
+    if "\x00" in key_id:  # a database has no text with NUL
+        return None
+    return APIKey.objects.filter(user=user, login_type=KeyType.TOKEN, pk=key_id).first()
 
 
 # what open sockets live by

@@ -7,7 +7,7 @@ changes at once can never leave the deployment without an owner.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -24,9 +24,11 @@ from chatd.accounts.actions import (
     store_user,
 )
 from chatd.accounts.actor import Actor
+from chatd.accounts.backends import knows_own_password
 from chatd.accounts.members import check_may_add
 from chatd.accounts.models import (
     APIKey,
+    ExternalIdentity,
     GroupMember,
     KeyType,
     LoginType,
@@ -42,6 +44,7 @@ from chatd.accounts.validation import Findings
 from chatd.audit.actions import Author, Resource, audited, record
 from chatd.audit.models import Action
 from chatd.core.clock import now
+from chatd.core.endings import Endings
 from chatd.core.errors import (
     ChatdError,
     Validation,
@@ -51,7 +54,8 @@ from chatd.core.errors import (
     not_found,
 )
 
-Ending = Callable[[Author, User], None]
+USER_ENDINGS: Endings[[Author, User]] = Endings()
+"""Remove what other apps keep for a person alone, when the person is deleted."""
 
 NEW_STATUSES = (UserStatus.ACTIVE, UserStatus.DORMANT)
 
@@ -63,7 +67,7 @@ class NewUser:
     username: str
     email: str
     name: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     login_type: str = ""
     status: str = ""
     organization_ids: Sequence[UUID] = ()
@@ -72,8 +76,8 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPassword:
-    password: str
-    old_password: str = ""
+    password: str = field(repr=False)
+    old_password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +118,7 @@ def create_person(actor: Actor, request: Callable[[], NewUser]) -> User:
     with transaction.atomic():
         store_user(user, organizations)
         joined = sorted(organization.name for organization in organizations)
-        after = _fields(user) | {"organizations": joined}
+        after = user_fields(user) | {"organizations": joined}
         record(actor.author, Action.CREATE, user_resource(user), after=after)
     return user
 
@@ -134,12 +138,12 @@ def update_profile(actor: Actor, who: str, request: Callable[[], Profile]) -> Us
     if wanted.email is not None:
         findings.email(wanted.email)
     findings.check()
-    with _changing(actor, person) as user:
+    with changing_person(actor.author, person) as user:
         user.username, user.name = wanted.username, wanted.name.strip()
         user.email = user.email if wanted.email is None else wanted.email
         try:
             with transaction.atomic():
-                _save(user, "username", "name", "email")
+                save_user(user, "username", "name", "email")
         except IntegrityError:
             raise name_taken(user) from None
     return user
@@ -149,22 +153,22 @@ def set_password(actor: Actor, who: str, request: Callable[[], NewPassword]) -> 
     """Change a password and end the other sessions of its person.
 
     Whoever changes their own says the old one. API tokens go on working.
-    Raises ChatdError 400, 403, 404, 409.
+    Raises ChatdError 400, 403, 404, 409, 429.
     """
     person = get_user_for(actor.user, who, SiteRight.PERSONAL)
     wanted = request()
     if person.login_type != LoginType.PASSWORD:
         raise bad_request("People who do not sign in with a password cannot have one.")
-    if person.pk == actor.user.pk and not person.check_password(wanted.old_password):
+    if person.pk == actor.user.pk and not knows_own_password(person, wanted.old_password):
         wrong = Validation("old_password", "Old password is incorrect.")
         raise bad_request("Old password is incorrect.", validations=[wrong])
     check_password_strength(wanted.password, person)
     known, hashed = person.password, make_password(wanted.password)  # slow, so before the lock
-    with _changing(actor, person) as user:
+    with changing_person(actor.author, person) as user:
         if user.password != known:
             raise conflict("The password was changed meanwhile.")
         user.password = hashed
-        _save(user, "password")
+        save_user(user, "password")
         sessions = APIKey.objects.filter(user=user, login_type=KeyType.SESSION)
         sessions.exclude(pk=actor.api_key_id).delete()
     return user
@@ -173,35 +177,32 @@ def set_password(actor: Actor, who: str, request: Callable[[], NewPassword]) -> 
 def suspend_user(actor: Actor, who: str) -> User:
     """Stop a person: no sign-in, and tokens and sockets end at once. Raises ChatdError 400-404."""
     person = _get_other(actor, who, bad_request("You cannot suspend yourself."))
-    with _changing(actor, person, keeps_owner=True) as user:
+    with changing_person(actor.author, person, keeps_owner=True) as user:
         user.status = UserStatus.SUSPENDED
-        _save(user, "status")
+        save_user(user, "status")
     return user
 
 
 def activate_user(actor: Actor, who: str) -> User:
     """Let a person act again, with the tokens they had. Raises ChatdError 400, 403, 404."""
     person = _get_other(actor, who, bad_request("You are active already."))
-    with _changing(actor, person) as user:
+    with changing_person(actor.author, person) as user:
         user.status = UserStatus.ACTIVE
-        _save(user, "status")
+        save_user(user, "status")
     return user
 
 
-def delete_user(actor: Actor, who: str, *, endings: Sequence[Ending] = ()) -> None:
-    """Delete a person softly: chats and costs keep their owner. Raises ChatdError 400, 403, 404.
-
-    `endings` remove, in the same transaction, what other apps keep for a person alone.
-    """
+def delete_user(actor: Actor, who: str) -> None:
+    """Delete a person softly: chats and costs keep their owner. Raises ChatdError 400, 403, 404."""
     person = _get_other(actor, who, forbidden("You cannot delete yourself."))
-    with _changing(actor, person, keeps_owner=True, action=Action.DELETE) as user:
+    with changing_person(actor.author, person, keeps_owner=True, action=Action.DELETE) as user:
         APIKey.objects.filter(user=user).delete()
         GroupMember.objects.filter(user=user).delete()
         OrganizationMember.objects.filter(user=user).delete()
-        for end in endings:
-            end(actor.author, user)
+        ExternalIdentity.objects.filter(user=user).update(access_token="", refresh_token="")
+        USER_ENDINGS.carry_out(actor.author, user)
         user.deleted = True
-        _save(user, "deleted")
+        save_user(user, "deleted")
 
 
 def set_site_roles(actor: Actor, who: str, request: Callable[[], Sequence[str]]) -> User:
@@ -212,9 +213,31 @@ def set_site_roles(actor: Actor, who: str, request: Callable[[], Sequence[str]])
     findings = Findings()
     findings.each_of("roles", wanted, SiteRole.values)
     findings.check()
-    with _changing(actor, person, keeps_owner=SiteRole.OWNER not in wanted) as user:
+    with changing_person(actor.author, person, keeps_owner=SiteRole.OWNER not in wanted) as user:
         user.rbac_roles = [role.value for role in SiteRole if role in wanted]
-        _save(user, "rbac_roles")
+        save_user(user, "rbac_roles")
+    return user
+
+
+def set_login_type(actor: Actor, who: str, login_type: str) -> User:
+    """Change how somebody else signs in; their sessions end, API tokens go on working.
+
+    To the identity provider: whoever it says has their e-mail address becomes them at the next
+    sign-in. Away from it: who they were there is forgotten. Raises ChatdError 400, 403, 404.
+    """
+    oneself = bad_request("You cannot change how you sign in yourself.")
+    person = _get_other(actor, who, oneself)
+    findings = Findings()
+    findings.one_of("login_type", login_type, LoginType.values)
+    findings.check()
+    if person.login_type == login_type:
+        return person
+    with changing_person(actor.author, person) as user:
+        user.login_type = login_type
+        user.set_unusable_password()
+        save_user(user, "login_type", "password")
+        APIKey.objects.filter(user=user, login_type=KeyType.SESSION).delete()
+        ExternalIdentity.objects.filter(user=user).delete()
     return user
 
 
@@ -222,8 +245,8 @@ def set_site_roles(actor: Actor, who: str, request: Callable[[], Sequence[str]])
 
 
 @contextmanager
-def _changing(
-    actor: Actor, person: User, *, keeps_owner: bool = False, action: Action = Action.WRITE
+def changing_person(
+    author: Author, person: User, *, keeps_owner: bool = False, action: Action = Action.WRITE
 ) -> Iterator[User]:
     """Lock a person for a change, with an entry for it; then tell their sockets.
 
@@ -231,10 +254,10 @@ def _changing(
     """
 
     def read() -> dict[str, Any]:
-        return _fields(_lock(person.pk)[0])
+        return user_fields(lock_person(person.pk)[0])
 
-    with audited(actor.author, user_resource(person), read, action=action):
-        user, owners = _lock(person.pk)
+    with audited(author, user_resource(person), read, action=action):
+        user, owners = lock_person(person.pk)
         if user.deleted:
             raise not_found()
         if keeps_owner and user.is_owner and not owners - {user.pk}:
@@ -246,7 +269,7 @@ def _changing(
         tell_sockets_of([user.pk])
 
 
-def _lock(user_id: UUID) -> tuple[User, set[UUID]]:
+def lock_person(user_id: UUID) -> tuple[User, set[UUID]]:
     """Lock a person and, in one order, all who hold site roles; return them and active owners."""
     rows = User.objects.select_for_update(no_key=True).filter(Q(pk=user_id) | ~Q(rbac_roles=[]))
     people = {user.pk: user for user in rows.order_by("pk")}
@@ -264,12 +287,12 @@ def _get_other(actor: Actor, who: str, oneself: ChatdError) -> User:
     raise oneself
 
 
-def _save(user: User, *fields: str) -> None:
+def save_user(user: User, *fields: str) -> None:
     user.updated_at = now()
     user.save(update_fields=[*fields, "updated_at"])
 
 
-def _fields(user: User) -> dict[str, Any]:
+def user_fields(user: User) -> dict[str, Any]:
     """Return what the audit log compares; the password is masked there, and here only a hash."""
     return {
         "username": user.username,
@@ -297,9 +320,9 @@ def _checked(wanted: NewUser) -> list[Organization]:
     findings.one_of("user_status", wanted.status or UserStatus.ACTIVE, NEW_STATUSES)
     findings.each_of("roles", wanted.roles, SiteRole.values)
     if login_type == LoginType.PASSWORD and not wanted.password:
-        findings.add("password", "required", "", "who signs in with a password needs one.")
+        findings.add("password", "required", "", "is needed by who signs in with a password.")
     if login_type in (LoginType.NONE, LoginType.OIDC) and wanted.password:
-        findings.add("password", "excluded", "", "only who signs in with a password has one.")
+        findings.add("password", "excluded", "", "is only for who signs in with a password.")
     organizations = _organizations(wanted.organization_ids, findings)
     findings.check()
     return organizations
@@ -311,7 +334,7 @@ def _organizations(ids: Sequence[UUID], findings: Findings) -> list[Organization
     found = {row.pk: row for row in Organization.objects.filter(pk__in=ids, deleted=False)}
     for missing in dict.fromkeys(ids):
         if missing not in found:
-            findings.add("organization_ids", "exists", str(missing), "there is none with this id.")
+            findings.add("organization_ids", "exists", str(missing), "has an id that there is not.")
     return list(found.values())
 
 

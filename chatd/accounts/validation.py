@@ -33,7 +33,7 @@ class Findings:
     def add(self, field: str, rule: str, value: str, advice: str) -> None:
         """Note a broken rule. `value` is shown, so it must be no secret."""
         wrong = f'Validation failed for tag "{rule}" with value: "{value}"'
-        self._found.append(Validation(field, f"{wrong}: {advice}"))
+        self._found.append(Validation(field, f"{wrong}: {advice}", advice))
 
     def check(self) -> None:
         """Raise the 400 when anything was wrong."""
@@ -50,7 +50,7 @@ class Findings:
             rule = f"must be 1 to {most} letters, digits and single dashes, no dash at an end."
             self.add(field, field, value[: most + 1], rule)
         elif value.lower() in reserved or _is_uuid(value):
-            self.add(field, field, value, "it would be read as something else.")
+            self.add(field, field, value, "would be read as something else.")
 
     def email(self, value: str) -> None:
         try:

@@ -5,7 +5,7 @@ Shared by REST views and sockets, which differ only in how they carry headers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
@@ -33,9 +33,9 @@ NO_TOKEN = (
 class Credentials:
     """What a request carries: cookies, query parameters, and headers by lower-case name."""
 
-    cookies: Mapping[str, str]
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
+    cookies: Mapping[str, str] = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
 
     @property
     def bearer(self) -> str:

@@ -48,6 +48,7 @@ PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "org": {"type": "string", "description": "An id or a name."},
     "group": {"type": "string", "format": "uuid"},
     "key": {"type": "string"},
+    "server": {"type": "string", "format": "uuid", "description": "An MCP server."},
 }
 
 REFUSED_TO_ALL = (400, 429, 500, 503)
@@ -62,6 +63,7 @@ REFUSALS: Mapping[int, str] = {
     426: "The route is a WebSocket, and the request carries no Upgrade header.",
     429: "Too many requests, or the queue is full.",
     500: "Something unexpected; `detail` has the reference of the line in the server's log.",
+    502: "Another server, which this needs, did not answer as it should.",
     503: "The database cannot be reached right now.",
 }
 _RETRY_AFTER = {

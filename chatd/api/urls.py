@@ -12,6 +12,8 @@ from chatd.api.diffs import DiffViewSet
 from chatd.api.document import DocumentViewSet
 from chatd.api.files import FileViewSet
 from chatd.api.groups import GroupsViewSet, GroupViewSet, OrganizationGroupsViewSet
+from chatd.api.mcp_oauth import MCPConnectViewSet
+from chatd.api.mcp_servers import MCPServerViewSet
 from chatd.api.members import MembersViewSet, MemberViewSet
 from chatd.api.messages import MessageViewSet, QueueViewSet
 from chatd.api.model_configs import ModelConfigViewSet, SuggestedPricesViewSet
@@ -39,6 +41,8 @@ _PROVIDER = r"(?P<provider>[^/]+)"
 _CONFIGS = r"experimental/chats/model-configs"
 _USER = r"v2/users/(?P<user>[^/]+)"
 _ORGANIZATION = r"v2/organizations/(?P<org>[^/]+)"
+_MCP = r"experimental/mcp/servers"
+_MCP_SERVER = rf"{_MCP}/(?P<server>[^/]+)"
 _CHAT = r"experimental/chats/(?P<chat>[^/]+)"
 
 
@@ -101,6 +105,11 @@ urlpatterns = [
         put="update",
         delete="destroy",
     ),
+    _route(_MCP, MCPServerViewSet, get="list", post="create"),
+    _route(_MCP_SERVER, MCPServerViewSet, get="retrieve", patch="partial_update", delete="destroy"),
+    _route(rf"{_MCP_SERVER}/oauth2/connect", MCPConnectViewSet, get="connect"),
+    _route(rf"{_MCP_SERVER}/oauth2/callback", MCPConnectViewSet, get="callback"),
+    _route(rf"{_MCP_SERVER}/oauth2/disconnect", MCPConnectViewSet, delete="disconnect"),
     _route(r"experimental/chats", ChatViewSet, get="list", post="create"),
     _route(r"experimental/chats/files", FileViewSet, post="create"),
     _route(r"experimental/chats/files/(?P<file>[^/]+)", FileViewSet, get="retrieve"),

@@ -41,7 +41,6 @@ from chatd.api.parsing import (
 from chatd.api.people import organization_body, user_body
 from chatd.api.views import ResourceViewSet
 from chatd.core.shapes import documented, one_of
-from chatd.providers.own_keys import drop_keys_of
 
 SiteRoleName = Annotated[str, one_of(SiteRole)]
 
@@ -149,7 +148,7 @@ class UserViewSet(ResourceViewSet):
 
     @Operation("deleteUser", "Delete a person; chats stay", answer=shapes.Done, refusals=[403])
     def destroy(self, request: Request, user: str) -> Response:
-        delete_user(self.actor(request), user, endings=[drop_keys_of])
+        delete_user(self.actor(request), user)
         body: shapes.Done = {"message": "User has been deleted!"}
         return Response(body)
 

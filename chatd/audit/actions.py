@@ -19,6 +19,8 @@ MAX_TEXT = 4096
 """Of one value in an entry, in characters; a longer one is cut with a note of its length."""
 
 _SECRET_WORDS = ("password", "secret", "api_key", "access_key", "token", "custom_headers")
+_NO_SECRETS = ("_url", "_header")
+"""Ends of names that only sound like a secret, as `oauth2_token_url` and `api_key_header`."""
 _MASK = "•••"
 
 
@@ -124,7 +126,7 @@ def _shown(name: str, value: Any) -> Any:
     """Return a value as JSON, secrets masked by the name of their field."""
     if value is None or value == "":
         return value
-    if any(word in name.lower() for word in _SECRET_WORDS) and not isinstance(value, bool | int):
+    if _is_secret(name) and not isinstance(value, bool | int):
         return _MASK
     match value:
         case bool() | int() | float():
@@ -141,6 +143,11 @@ def _shown(name: str, value: Any) -> Any:
         case UUID() | Decimal() | date():
             return str(value)
     return _cut(str(value))
+
+
+def _is_secret(name: str) -> bool:
+    lower = name.lower()
+    return not lower.endswith(_NO_SECRETS) and any(word in lower for word in _SECRET_WORDS)
 
 
 def _cut(text: str) -> str:

@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from chatd.audit.models import AuditEntry
+from chatd.core.action_admin import ReadOnlyAdmin
 from chatd.core.clock import now, rfc3339
 
 COLUMNS = (
@@ -41,7 +42,7 @@ class _Echo:
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(admin.ModelAdmin[AuditEntry]):
+class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
     list_display = ("at", "who", "what", "summary", "refused")
     list_filter = ("resource_type", "action", ("refused", admin.EmptyFieldListFilter))
     search_fields = ("actor_name", "resource_id", "resource_name", "correlation_id")
@@ -73,8 +74,14 @@ class AuditEntryAdmin(admin.ModelAdmin[AuditEntry]):
             for name, change in entry.changes.items()
         )
         cells = format_html_join("", "<tr><th>{}</th><td>{}</td><td>{}</td></tr>", rows)
+        if not cells:
+            return "Nothing"
         head = "<tr><th>Field</th><th>Before</th><th>After</th></tr>"
-        return format_html("<table>" + head + "{}</table>", cells) if cells else "Nothing"
+        return (
+            format_html('<table class="audit-changes">' + head + "{}</table>", cells)
+            if cells
+            else "Nothing"
+        )
 
     @admin.action(description="Export as CSV")
     def export_csv(
@@ -87,15 +94,6 @@ class AuditEntryAdmin(admin.ModelAdmin[AuditEntry]):
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 def _csv_lines(entries: QuerySet[AuditEntry]) -> Iterator[str]:

@@ -30,6 +30,7 @@ from chatd.chats.content import (
     size_of,
 )
 from chatd.chats.files import link_files, readable_files
+from chatd.chats.mcp_servers import check_mcp_servers, hold_mcp_servers
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, ClientType, Status
 from chatd.chats.moves import UserContent, against_running_turns
 from chatd.chats.partial import Partial, read_partial
@@ -105,11 +106,12 @@ def create_chat(actor: Actor, request: NewChat) -> Stored:
         raise bad_request("Workspace not found or you do not have access to this resource")
     chosen = _check_model_choice(user, request.model_config_id)
     plan_mode = check_plan_mode(request.plan_mode)
-    mcp_server_ids = _check_mcp_servers(request.mcp_server_ids)
+    mcp_server_ids = check_mcp_servers(request.mcp_server_ids)
     labels = check_labels(request.labels)
     dynamic_tools = check_dynamic_tools(request.dynamic_tools)
     client_type = _check_client_type(request.client_type)
     with transaction.atomic():
+        hold_mcp_servers(mcp_server_ids)
         check_limit(user.pk, member.organization_id)
         model = chosen or existing_model_config(request.model_config_id)
         if model is None:
@@ -141,7 +143,7 @@ def send_message(actor: Actor, chat_id: UUID, request: Callable[[], NewMessageRe
     wanted = request()
     content = _checked_content(actor.user, wanted.content)
     mcp_server_ids = (
-        None if wanted.mcp_server_ids is None else _check_mcp_servers(wanted.mcp_server_ids)
+        None if wanted.mcp_server_ids is None else check_mcp_servers(wanted.mcp_server_ids)
     )
     plan_mode = check_plan_mode(wanted.plan_mode or "")
     if wanted.busy_behavior not in ("", "queue", "interrupt"):
@@ -151,6 +153,7 @@ def send_message(actor: Actor, chat_id: UUID, request: Callable[[], NewMessageRe
 
     def send(partial: Partial | None) -> Stored:
         with transaction.atomic():
+            hold_mcp_servers(mcp_server_ids or ())
             sent = states.send_message(
                 chat_id,
                 message,
@@ -318,14 +321,6 @@ def _check_model_choice(user: User, requested: UUID | None) -> ModelConfig | Non
     if chosen is None:
         raise bad_request("No default chat model config is configured.")
     return chosen
-
-
-def _check_mcp_servers(ids: Sequence[UUID]) -> list[str]:
-    """No MCP server is configured in this version, so every id is unknown."""
-    if ids:
-        named = ", ".join(str(server_id) for server_id in ids)
-        raise bad_request("One or more MCP server IDs are invalid.", detail=f"Invalid IDs: {named}")
-    return []
 
 
 def _check_client_type(value: str) -> ClientType:

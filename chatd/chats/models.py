@@ -226,6 +226,14 @@ class Chat(models.Model):
                 fields=["updated_at"], condition=Q(status=Status.PENDING), name="chat_pending"
             ),
             models.Index(
+                fields=["updated_at", "id"], condition=Q(archived=True), name="chat_archived_age"
+            ),
+            models.Index(
+                fields=["created_at", "id"],
+                condition=Q(archived=False, parent_chat__isnull=True, pin_order=0),
+                name="chat_root_age",
+            ),
+            models.Index(
                 fields=["lease_expires_at"],
                 condition=Q(status=Status.RUNNING),
                 name="chat_running_lease",
@@ -358,6 +366,33 @@ class ChatSearchEntry(models.Model):
 
     def __str__(self) -> str:
         return f"words of {'a message' if self.message_id else 'the title'} of {self.chat_id}"
+
+
+class ArchiveDigest(models.Model):
+    """What a person is told of their chats that were archived for them, until they dismiss it.
+
+    `titles` are the first of `count`. `idle_days` and `retention_days` are the settings it went by;
+    0 of the latter is for ever.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    titles = NulSafeJSONField()
+    count = models.IntegerField()
+    idle_days = models.IntegerField()
+    retention_days = models.IntegerField()
+    created_at = models.DateTimeField(default=now)
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.count} archived chats"
+
+    @property
+    def more(self) -> int:
+        """How many are not named."""
+        return self.count - len(self.titles)
 
 
 class ChatDiffStatus(models.Model):

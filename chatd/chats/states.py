@@ -4,7 +4,7 @@ A refused event raises StateConflictError and leaves every column as it was. Rig
 `actions`, before. The engine's events are in `runs`; nothing else writes a chat's state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from chatd.chats.models import (
     ChatMessage,
     ChatQueuedMessage,
     ClientType,
+    Mode,
     Role,
     Status,
     Visibility,
@@ -42,7 +43,13 @@ from chatd.chats.parts import ToolResultPart, to_stored
 from chatd.chats.pins import lock_pins_of, set_pin
 from chatd.chats.search import index_messages
 from chatd.chats.selectors import open_client_calls
-from chatd.chats.transition import NewMessage, announce_created, lock_chat, transition
+from chatd.chats.transition import (
+    NewMessage,
+    StateConflictError,
+    announce_created,
+    lock_chat,
+    transition,
+)
 from chatd.core.clock import now, rfc3339
 from chatd.core.errors import bad_request, not_found
 from chatd.providers.models import ModelConfig
@@ -133,7 +140,8 @@ def send_message(
     """Insert a message at once when the chat is idle without a backlog, else queue it.
 
     With `interrupt` a busy chat stops what it does, keeps the partial answer, and takes the head
-    of the queue. An idle chat with a backlog takes its head too: nothing strands.
+    of the queue. An idle chat with a backlog takes its head too: nothing strands. Chats that
+    explore keep the MCP servers they began with.
     Raises EpisodeMovedError, StateConflictError, ChatdError 400 (model), 409 (usage limit),
     429 (queue full).
     """
@@ -143,7 +151,7 @@ def send_message(
         model = model_for(t.chat, message.model_config_id, strict=True)
         if change_plan_mode:
             t.set(plan_mode=plan_mode or None)
-        if mcp_server_ids is not None:
+        if mcp_server_ids is not None and t.chat.mode != Mode.EXPLORE:
             t.set(mcp_server_ids=list(mcp_server_ids), updated_at=t.at)
         if t.chat.status in IDLE and not t.chat.queued_messages.exists():
             row = insert_user(t, message, model)
@@ -260,19 +268,29 @@ def submit_tool_results(
         return t.chat
 
 
-def archive_chat(chat_id: UUID, *, partials: Mapping[UUID, Partial] | None = None) -> list[Chat]:
+def archive_chat(
+    chat_id: UUID,
+    *,
+    partials: Mapping[UUID, Partial] | None = None,
+    if_still: Callable[[Chat], bool] | None = None,
+    watched: bool = True,
+) -> list[Chat]:
     """Archive a chat, and a root's sub-chats with it; what runs is stopped and kept.
 
-    Their debug runs are deleted. Raises StateConflictError when it is archived, EpisodeMovedError.
+    Their debug runs are deleted. `if_still` is asked of the locked chat. `watched=False` tells no
+    watch socket. Raises StateConflictError when it is archived or not so any more,
+    EpisodeMovedError.
     """
     known = partials or {}
     with transaction.atomic():
         lock_pins_of(chat_id)
         family = _locked_family(chat_id)
+        if if_still is not None and not if_still(family[0]):
+            raise StateConflictError(Event.ARCHIVE, family[0], "it changed meanwhile")
         if family[0].pin_order:
             set_pin(family[0], 0)  # locks other chats, which must come before what is spent
-        done = [_archive_one(family[0].pk, known)]
-        done += [_archive_one(chat.pk, known) for chat in family[1:] if not chat.archived]
+        active = [family[0], *(chat for chat in family[1:] if not chat.archived)]
+        done = [_archive_one(chat.pk, known, watched=watched) for chat in active]
         # The family is kept together: retention counts from now for all of it.
         earlier = [chat.pk for chat in family[1:] if chat.archived]
         instant = now()
@@ -281,13 +299,14 @@ def archive_chat(chat_id: UUID, *, partials: Mapping[UUID, Partial] | None = Non
         return done
 
 
-def _archive_one(chat_id: UUID, partials: Mapping[UUID, Partial]) -> Chat:
+def _archive_one(chat_id: UUID, partials: Mapping[UUID, Partial], *, watched: bool) -> Chat:
     with transition(chat_id, Event.ARCHIVE) as t:
         if t.chat.status in (Status.PENDING, Status.RUNNING):
             stop(t, partials.get(chat_id), INTERRUPTED_BY_USER, announce=False)
             t.set_status(Status.WAITING)
         t.set(archived=True, archived_at=t.at, pin_order=0, updated_at=t.at)
-        t.watch("deleted")
+        if watched:
+            t.watch("deleted")
         return t.chat
 
 

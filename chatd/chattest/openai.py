@@ -75,7 +75,7 @@ class OpenAIRequest:
     model: str
     messages: tuple[OpenAIMessage, ...]
     stream: bool
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: Mapping[str, Any]
     raw: bytes = field(repr=False)
 

@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     TOO_MANY = "too_many"
     INTERNAL = "internal"
+    BAD_GATEWAY = "bad_gateway"
     UNAVAILABLE = "unavailable"
 
 
@@ -36,6 +37,7 @@ HTTP_STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.TOO_LARGE: 413,
     ErrorCode.TOO_MANY: 429,
     ErrorCode.INTERNAL: 500,
+    ErrorCode.BAD_GATEWAY: 502,
     ErrorCode.UNAVAILABLE: 503,
 }
 
@@ -59,10 +61,15 @@ class Error(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """One field that was refused, by its JSON name."""
+    """One field that was refused, by its JSON name.
+
+    `advice` is for people who see the name of the field beside it: what it has to be, without a
+    subject. Where there is none, `detail` is a sentence for them too.
+    """
 
     field: str
     detail: str
+    advice: str = ""
 
 
 def given_repeatedly(name: str, times: int) -> Validation:

@@ -1,6 +1,7 @@
 """Writes of settings. A change of the deployment is in the audit log, one entry per setting."""
 
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from django.db import transaction
@@ -55,7 +56,8 @@ def change_system_prompt(actor: Actor, wanted: Callable[[], tuple[str, bool | No
 @transaction.atomic
 def store_settings(author: Author, assignments: Iterable[Assignment]) -> None:
     """Store settings of the deployment, all or none; whoever calls has checked the rights."""
-    wanted = {each.setting.key: each for each in assignments}
+    # By key, as the rows are locked: two changes at once must not wait for each other.
+    wanted = dict(sorted(((each.setting.key, each) for each in assignments), key=itemgetter(0)))
     rows = SiteSetting.objects.select_for_update().filter(key__in=wanted)
     before = dict(rows.order_by("key").values_list("key", "value"))
     SiteSetting.objects.bulk_create(

@@ -114,9 +114,8 @@ def check_percent(percent: int | None) -> int | None:
     if percent is not None and not 0 <= percent <= 100:
         rule = "min" if percent < 0 else "max"
         refused = f'Validation failed for tag "{rule}" with value: "{percent}"'
-        raise bad_request(
-            "Validation failed.", validations=[Validation("threshold_percent", refused)]
-        )
+        wrong = Validation("threshold_percent", refused, "must be 0 to 100.")
+        raise bad_request("Validation failed.", validations=[wrong])
     return percent
 
 

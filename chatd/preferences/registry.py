@@ -56,6 +56,7 @@ PLAN_MODE_INSTRUCTIONS = prompt_setting(
     label="Plan mode instructions",
     help="Go to the model beside the built-in ones while a chat is in plan mode.",
     read_right=ADMINS,
+    is_idle=True,
 )
 MODEL_OVERRIDES = {
     ModelOverrideContext.GENERAL: model_setting(
@@ -63,12 +64,14 @@ MODEL_OVERRIDES = {
         label="Model of sub-agents",
         help="Id of the model config that general sub-agents use; empty is their parent's.",
         read_right=AUDITORS,
+        is_idle=True,
     ),
     ModelOverrideContext.EXPLORE: model_setting(
         key="agents_chat_explore_model_override",
         label="Model of exploring sub-agents",
         help="Id of the model config that exploring sub-agents use; empty is their parent's.",
         read_right=AUDITORS,
+        is_idle=True,
     ),
     ModelOverrideContext.TITLE_GENERATION: model_setting(
         key="agents_chat_title_generation_model_override",
@@ -87,6 +90,7 @@ DESKTOP_ENABLED = flag_setting(
     key="agents_desktop_enabled",
     label="Desktop",
     help="Lets agents use the desktop of a workspace.",
+    is_idle=True,
 )
 COMPUTER_USE_PROVIDER = Setting(
     key="agents_computer_use_provider",
@@ -96,6 +100,7 @@ COMPUTER_USE_PROVIDER = Setting(
     decode=kinds.decode_computer_use,
     encode=str,
     check=kinds.check_computer_use,
+    is_idle=True,
 )
 ADVISOR = Setting(
     key="agents_advisor_config",
@@ -106,12 +111,14 @@ ADVISOR = Setting(
     encode=codecs.encode_advisor,
     check=kinds.check_advisor,
     notice="advisor_config",
+    is_idle=True,
 )
 DEBUG_LOGGING_ALLOWED = flag_setting(
     key="agents_chat_debug_logging_allow_users",
     label="People may record model calls",
     help="Lets everybody have the model calls of their own chats recorded.",
     read_right=AUDITORS,
+    is_idle=True,
 )
 WORKSPACE_TTL = Setting(
     key="agents_workspace_ttl",
@@ -121,6 +128,7 @@ WORKSPACE_TTL = Setting(
     decode=kinds.decode_ttl,
     encode=codecs.encode_millis,
     check=kinds.check_ttl,
+    is_idle=True,
 )
 TEMPLATE_ALLOWLIST: Setting[tuple[UUID, ...]] = Setting(
     key="agents_template_allowlist",
@@ -132,6 +140,7 @@ TEMPLATE_ALLOWLIST: Setting[tuple[UUID, ...]] = Setting(
     check=kinds.check_templates,
     read_right=AUDITORS,
     hides_refused_writes=True,
+    is_idle=True,
 )
 RETENTION_DAYS = days_setting(
     "Retention",
@@ -183,6 +192,8 @@ def _sub_agents(context: str, label: str) -> Setting[PersonalOverride]:
         default=PersonalOverride(OverrideMode.DEPLOYMENT_DEFAULT),
         decode=codecs.decode_personal_override,
         encode=codecs.encode_personal_override,
+        hint="What agents that a chat starts for a part of its work are to use.",
+        is_idle=True,
     )
 
 
@@ -191,12 +202,15 @@ CUSTOM_PROMPT = prompt_setting(
     key="chat_custom_prompt",
     label="Own instructions",
     help="Go to the model with every chat of this person.",
+    hint="Go to the model with every chat of yours, from the next message on.",
     notice="user_prompt",
 )
 PERSONAL_DEBUG_LOGGING = flag_setting(
     key="chat_debug_logging_enabled",
     label="Record model calls",
     help="Records the model calls of this person's chats, while that is allowed.",
+    hint="What is sent to models in your chats, and what comes back, is kept for you to look at.",
+    is_idle=True,
 )
 PERSONAL_OVERRIDES = {
     PersonalOverrideContext.ROOT: Setting(
@@ -207,6 +221,7 @@ PERSONAL_OVERRIDES = {
         decode=codecs.decode_root_override,
         encode=codecs.encode_personal_override,
         check=kinds.check_root_override,
+        hint="What new chats use when no other model is picked for them.",
     ),
     PersonalOverrideContext.GENERAL: _sub_agents("general", "Model of own sub-agents"),
     PersonalOverrideContext.EXPLORE: _sub_agents("explore", "Model of own exploring sub-agents"),
@@ -216,10 +231,13 @@ COMPACTION_THRESHOLD: Setting[int | None] = Setting(
     parameter="model config id",
     label="Compaction",
     help="Percent of the model's context at which history is summarised; 100 is never.",
+    hint="How full the context of a model may get, in percent, before what was said earlier is"
+    " summarised. 100 is never.",
     default=None,
     decode=kinds.decode_percent,
     encode=kinds.encode_percent,
     check=kinds.check_percent,
+    is_idle=True,
 )
 
 PERSONAL_SETTINGS: tuple[Setting[Any], ...] = (

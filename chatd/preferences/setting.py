@@ -21,7 +21,9 @@ class Setting(Generic[T]):
     `decode` returns None for a text that cannot be understood and never raises. `check` returns
     the value to be stored, or raises ChatdError 400. `read_right` is None when everybody who is
     signed in may read it. A setting with a `parameter` stands for one setting per value of it:
-    see `of`. `notice` is the kind of change that other programs are told of.
+    see `of`. `notice` is the kind of change that other programs are told of. `help` speaks of the
+    text that is stored; `hint` stands beside the field of a form instead, where that is another
+    one. A setting that `is_idle` is kept and shown, and nothing goes by it yet.
     """
 
     key: str
@@ -35,6 +37,12 @@ class Setting(Generic[T]):
     hides_refused_writes: bool = False
     parameter: str = ""
     notice: str = ""
+    hint: str = ""
+    is_idle: bool = False
+
+    @property
+    def form_hint(self) -> str:
+        return self.hint or self.help
 
     def of(self, parameter: object) -> "Setting[T]":
         """Return the setting for one value of the parameter."""

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from chatd.core.crypto import SecretState
+from chatd.core.fields import secret_state
 from chatd.providers.keys import (
     KeyChoice,
     KeyPolicy,
@@ -22,14 +23,23 @@ class ProviderAccess:
     """A provider as one person has it.
 
     `has_shared_key` is true for a stored one that is switched on; `choice` is what a call of the
-    person is made with now, with the reason when there can be none.
+    person is made with now, with the reason when there can be none. A key that is chosen and
+    cannot be read, as `own_key` or `shared_key` tells, fails the call: it must be entered again.
     """
 
     provider: AIProvider
     policy: KeyPolicy
-    has_own_key: bool
-    has_shared_key: bool
+    own_key: SecretState
+    shared_key: SecretState
     choice: KeyChoice
+
+    @property
+    def has_own_key(self) -> bool:
+        return self.own_key is not SecretState.BLANK
+
+    @property
+    def has_shared_key(self) -> bool:
+        return self.policy.shared and self.shared_key is not SecretState.BLANK
 
     @property
     def shared_key_stands_in(self) -> bool:
@@ -41,7 +51,8 @@ class ProviderAccess:
 def list_access(user_id: UUID, providers: QuerySet[AIProvider]) -> list[ProviderAccess]:
     """Return providers as a person has them, in the order given, in two queries."""
     own = UserAIProviderKey.objects.filter(provider=OuterRef("pk"), user_id=user_id)
-    annotated = providers.annotate(has_own=Exists(own)).prefetch_related("keys")
+    annotated = providers.annotate(own_key=Subquery(own.values("api_key")))
+    annotated = annotated.prefetch_related("keys")
     return [_access(provider) for provider in annotated]
 
 
@@ -70,19 +81,19 @@ def enabled_providers() -> QuerySet[AIProvider]:
 def _access(provider: AIProvider) -> ProviderAccess:
     """`provider` carries the annotation of `list_access`, and its keys."""
     policy = policy_of(provider)
-    has_own: bool = provider.has_own  # type: ignore[attr-defined]
+    own = secret_state(provider.own_key)  # type: ignore[attr-defined]
     shared = key_state(provider)
     lost = shared.needs_reentry  # a turn would fail with it, also where no key is needed
     choice = choose_key(
         policy,
-        has_own=has_own,
+        has_own=own is not SecretState.BLANK,
         has_shared=shared is not SecretState.BLANK and not lost,
         needs_key=needs_key(provider) or lost,
     )
     return ProviderAccess(
         provider=provider,
         policy=policy,
-        has_own_key=has_own,
-        has_shared_key=policy.shared and shared is not SecretState.BLANK,
+        own_key=own,
+        shared_key=shared,
         choice=choice,
     )

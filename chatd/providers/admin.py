@@ -1,115 +1,201 @@
-"""Admin of providers and models. Keys are write-only: what is stored is never shown."""
+"""The administration of providers: the kind first, then what that kind takes, tried out before."""
 
-from typing import Any, cast
+from typing import Any
 
-from django import forms
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.db.models import Count, Q, QuerySet
+from django.forms import Script
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.response import TemplateResponse
 
-from chatd.accounts.actor import Actor
-from chatd.accounts.models import User
+from chatd.accounts.actor import acting
+from chatd.core.action_admin import ActionAdmin, hold, tell_how_many
 from chatd.core.errors import ChatdError
 from chatd.providers import model_admin  # noqa: F401 - Django looks for admin classes here
-from chatd.providers.administration import FLAGS, create_provider, update_provider
-from chatd.providers.drafts import (
-    NewProvider,
-    ProviderChanges,
-    WantedKey,
-    check_new_provider,
-    check_provider_changes,
-    check_takes_keys,
-)
-from chatd.providers.keys import key_state
-from chatd.providers.models import AIProvider
+from chatd.providers.administration import create_provider, delete_provider, update_provider
+from chatd.providers.bedrock import TYPES as BEDROCK_TYPES
+from chatd.providers.drafts import ProviderChanges
+from chatd.providers.keys import key_state, needs_key
+from chatd.providers.models import AIProvider, ProviderType
+from chatd.providers.probe import Probe, probe_draft, probe_stored
+from chatd.providers.provider_forms import FORM_FIELDS, WITHOUT_KEYS, ProviderForm
 
+TEST = "_test"
 
-class ProviderForm(forms.ModelForm[AIProvider]):
-    new_key = forms.CharField(
-        label="API key",
-        required=False,
-        strip=True,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="Stored encrypted and never shown again. Leave empty to keep the current keys;"
-        " a new one takes the place of all of them.",
-    )
-
-    def draft(self) -> NewProvider:
-        """Return the provider that the form asks for."""
-        given = {name: self.cleaned_data.get(name, "") for name in ("type", "name")}
-        key = self.cleaned_data.get("new_key")
-        return NewProvider(**given, **self._plain(), api_keys=[key] if key else [])
-
-    def changes(self) -> ProviderChanges:
-        """Return what the form asks to change."""
-        key = self.cleaned_data.get("new_key")
-        wanted = [WantedKey(api_key=key)] if key else None
-        return ProviderChanges(**self._plain(), api_keys=wanted)
-
-    def _plain(self) -> dict[str, Any]:
-        names = ("display_name", "enabled", "base_url", *FLAGS)
-        return {name: self.cleaned_data.get(name, "") for name in names}
-
-    def clean(self) -> None:
-        """Judge the form as the API judges a request, once its fields are sound."""
-        super().clean()
-        if self.errors:
-            return
-        try:
-            if self.instance._state.adding:
-                check_new_provider(self.draft())
-            else:
-                check_provider_changes(self.changes())
-                check_takes_keys(self.instance, self.changes())
-        except ChatdError as refusal:
-            for wrong in refusal.validations:
-                field = "new_key" if wrong.field == "api_keys" else wrong.field
-                self.add_error(field if field in self.fields else None, wrong.detail)
-
-    def clean_name(self) -> str:
-        name: str = self.cleaned_data["name"]
-        others = AIProvider.objects.filter(name=name, deleted=False).exclude(pk=self.instance.pk)
-        if others.exists():
-            raise forms.ValidationError("Another provider has this name.")
-        return name
-
-    class Meta:
-        model = AIProvider
-        fields = ("type", "name", "display_name", "enabled", "base_url", *FLAGS)
-        help_texts = {
-            "base_url": "Where requests go, e.g. https://api.example.com/v1;"
-            " /chat/completions is added.",
-            "name": "Lower-case letters, digits and dashes; unique.",
-        }
+_KINDS = {
+    ProviderType.ANTHROPIC: "Claude, from Anthropic itself.",
+    ProviderType.AZURE: "OpenAI's models in your Azure subscription.",
+    ProviderType.BEDROCK: "Models in your AWS account.",
+    ProviderType.GOOGLE: "Gemini, from Google itself.",
+    ProviderType.OPENAI: "GPT models, from OpenAI itself.",
+    ProviderType.OPENAI_COMPAT: "Your own server or gateway: Ollama, vLLM, LiteLLM, Groq, xAI …",
+    ProviderType.OPENROUTER: "Models of many makers with one key.",
+    ProviderType.VERCEL: "Models of many makers through Vercel.",
+}
+"""What can be connected, in words for people who choose."""
 
 
 @admin.register(AIProvider)
-class AIProviderAdmin(admin.ModelAdmin[AIProvider]):
+class AIProviderAdmin(ActionAdmin[AIProvider]):
     form = ProviderForm
-    list_display = ("__str__", "type", "base_url", "enabled", "key")
+    form_fields = FORM_FIELDS
+    list_display = ("__str__", "kind", "base_url", "key", "models", "enabled")
     list_filter = ("type", "enabled")
-    search_fields = ("name", "display_name")
+    search_fields = ("name", "display_name", "base_url")
+    ordering = ("name",)
+    change_form_after_template = "admin/providers/aiprovider/test.html"
+    actions = ("switch_on", "switch_off")
+
+    class Media:
+        js = (Script("js/provider_test.js", type="module"),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AIProvider]:
-        return super().get_queryset(request).filter(deleted=False).prefetch_related("keys")
+        live = super().get_queryset(request).filter(deleted=False).prefetch_related("keys")
+        return live.annotate(
+            live_models=Count("model_configs", filter=Q(model_configs__deleted=False))
+        )
+
+    @admin.display(description="Kind", ordering="type")
+    def kind(self, provider: AIProvider) -> str:
+        return provider.get_type_display()
+
+    @admin.display(description="Key")
+    def key(self, provider: AIProvider) -> str:
+        state = str(key_state(provider).label)
+        return "none needed" if state == "none" and not needs_key(provider) else state
+
+    @admin.display(description="Models", ordering="live_models")
+    def models(self, provider: Any) -> int:
+        return int(provider.live_models)
+
+    # The form
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: AIProvider | None = None
     ) -> tuple[str, ...]:
-        """Type and name are fixed once made: models refer to them."""
-        return ("type", "name", "key") if obj else ()
+        """Kind and name are fixed once made: models and programs refer to them."""
+        return ("kind", "name", "key") if obj else ()
 
-    @admin.display(description="Key")
-    def key(self, provider: AIProvider) -> str:
-        return str(key_state(provider).label)
+    def get_fieldsets(self, request: HttpRequest, obj: AIProvider | None = None) -> Any:
+        kind = obj.type if obj else _asked_kind(request)
+        named = ["kind" if obj else "type", "name", "display_name", "base_url", "enabled"]
+        sets: list[Any] = [(ProviderType(kind).label, {"fields": named})]
+        if kind not in WITHOUT_KEYS:
+            keys = ["key", "keep_keys", "new_key"] if obj else ["new_key"]
+            sets.append(("Key", {"fields": keys if obj and obj.keys.all() else keys[-1:]}))
+        if kind in BEDROCK_TYPES:
+            sets.append(_bedrock_fieldset(kind, obj))
+        policy = (
+            "central_api_key_enabled",
+            "allow_user_api_key",
+            "allow_central_api_key_fallback",
+        )
+        sets.append(("Whose keys pay", {"fields": policy, "classes": ["collapse"]}))
+        return sets
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {**super().get_changeform_initial_data(request), "type": _asked_kind(request)}
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        if _asked_kind(request):
+            return super().add_view(request, form_url, extra_context)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Which kind of provider?",
+            "opts": self.opts,
+            "kinds": [(kind, kind.label, about) for kind, about in _KINDS.items()],
+        }
+        return TemplateResponse(request, "admin/providers/aiprovider/kinds.html", context)
+
+    # Trying it out: outside of the transaction of the form, and nothing is stored
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> Any:
+        if request.method == "POST" and TEST in request.POST and self._may_test(request):
+            probe = self._probe(request, object_id)
+            if "application/json" in request.headers.get("Accept", ""):
+                return JsonResponse({"ok": probe.ok, "detail": probe.detail})
+            told = messages.success if probe.ok else messages.error
+            told(request, probe.detail)
+            messages.info(request, "Nothing is saved yet. Enter the key again, and save.")
+            hold(request)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _may_test(self, request: HttpRequest) -> bool:
+        return self.has_add_permission(request)
+
+    def _probe(self, request: HttpRequest, object_id: str | None) -> Probe:
+        stored = self.get_object(request, object_id) if object_id else None
+        form_class = self.get_form(request, stored, change=stored is not None)
+        form: Any = form_class(request.POST, instance=stored)
+        if not form.is_valid():
+            wrong = [
+                f"{form[name].label if name in form.fields else ''} {' '.join(told)}".strip()
+                for name, told in form.errors.items()
+            ]
+            return Probe(ok=False, detail=" ".join(wrong))
+        try:
+            if stored is None or form.cleaned_data.get("new_key") or _moved(form):
+                return probe_draft(acting(request), form.draft())
+            return probe_stored(acting(request), stored.pk, "")
+        except ChatdError as refusal:
+            return Probe(ok=False, detail=refusal.message)
+
+    # What is stored
 
     def save_model(self, request: HttpRequest, obj: AIProvider, form: Any, change: bool) -> None:
-        actor = Actor(cast("User", request.user))
         if change:
-            update_provider(actor, obj.pk, form.changes())
+            update_provider(acting(request), obj.pk, form.changes())
         else:
-            obj.pk = create_provider(actor, form.draft()).pk
+            obj.pk = create_provider(acting(request), form.draft()).pk
         obj.refresh_from_db()
 
-    def has_delete_permission(self, request: HttpRequest, obj: AIProvider | None = None) -> bool:
-        return False  # disable it instead: models and costs refer to it
+    @admin.action(description="Switch on", permissions=["change"])
+    def switch_on(self, request: HttpRequest, queryset: QuerySet[AIProvider]) -> None:
+        self._switch(request, queryset, ProviderChanges(enabled=True), "switched on")
+
+    @admin.action(description="Switch off", permissions=["change"])
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[AIProvider]) -> None:
+        self._switch(request, queryset, ProviderChanges(enabled=False), "switched off")
+
+    def _switch(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[AIProvider],
+        changes: ProviderChanges,
+        done: str,
+    ) -> None:
+        for provider in queryset:
+            update_provider(acting(request), provider.pk, changes)
+        tell_how_many(request, queryset, done)
+
+    def delete_model(self, request: HttpRequest, obj: AIProvider) -> None:
+        delete_provider(acting(request), obj.pk)
+
+
+def _asked_kind(request: HttpRequest) -> str:
+    """Return the kind that a new provider is to be of; blank while none was chosen."""
+    kind = request.POST.get("type") or request.GET.get("type") or ""
+    return kind if kind in ProviderType.values else ""
+
+
+def _bedrock_fieldset(kind: str, obj: AIProvider | None) -> tuple[str, dict[str, Any]]:
+    fields = ["region", "access_key", "access_key_secret", "model", "small_fast_model"]
+    if obj and obj.settings:
+        fields.insert(3, "forget_credentials")
+    if kind == ProviderType.BEDROCK:
+        about = "A region, or an access key, or both. Leave what is stored empty to keep it."
+        return "AWS", {"fields": fields, "description": about}
+    about = "Only for Claude in an AWS account; then there is no API key."
+    return "AWS Bedrock", {"fields": fields, "description": about, "classes": ["collapse"]}
+
+
+def _moved(form: Any) -> bool:
+    return "base_url" in form.changed_data

@@ -52,6 +52,27 @@ def suggest_prices(kind: str, model: str) -> Suggestion | None:
     return _look_up(known_as, model) if known_as else None
 
 
+def has_known_prices(kind: str) -> bool:
+    """Tell whether prices of a kind of provider are public."""
+    return kind in _KNOWN_AS or kind == ProviderType.VERCEL
+
+
+def known_models(kind: str) -> list[str]:
+    """Return the ids of the models of a kind of provider that have known prices, by name."""
+    known_as = _KNOWN_AS.get(kind)  # type: ignore[call-overload]
+    if not known_as:
+        return []
+    from genai_prices.data_snapshot import get_snapshot
+
+    makers = (maker for maker in get_snapshot().providers if maker.id == known_as)
+    return sorted(
+        model.id
+        for maker in makers
+        for model in maker.models
+        if not getattr(model, "deprecated", 0)
+    )
+
+
 def implausible(kind: str, model: str, prices: Prices) -> list[str]:
     """Return what is odd about prices that somebody entered, as sentences; mostly nothing."""
     suggestion = suggest_prices(kind, model)

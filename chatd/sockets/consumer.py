@@ -52,6 +52,7 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
         self._closed = False
         self._expiry: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._must_look = False
 
     # what subclasses do
 
@@ -126,11 +127,20 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
         self.look_again()
 
     def look_again(self) -> None:
-        """Close the socket if it would not be opened now; never blocks."""
+        """Close the socket if it would not be opened now; never blocks.
+
+        A look that is under way may have read what has changed since, so another one follows it.
+        """
+        self._must_look = True
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
+        while self._must_look and not self._closed:
+            self._must_look = False
+            await self._look_once()
+
+    async def _look_once(self) -> None:
         try:
             self.actor = await in_database_thread(authenticate_scope, self.scope)
             await self.subscribe()

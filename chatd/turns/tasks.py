@@ -14,6 +14,7 @@ from chatd.audit.actions import purge_entries
 from chatd.core.clock import now
 from chatd.core.coverage import log_secrets_notice
 from chatd.live.dispatch import RUN_TURN_TASK
+from chatd.turns.purge import purge
 from chatd.turns.runtime import process_runtime, stop_process_runtime
 from config.env import env
 
@@ -35,6 +36,12 @@ def housekeeping() -> None:
     Session.objects.filter(expire_date__lt=now()).delete()
     purge_expired_tokens()
     purge_entries(env.audit_days)
+
+
+@shared_task(name="chatd.turns.purge", ignore_result=True)
+def purge_old() -> None:
+    """Delete and archive what the settings of the deployment say is due."""
+    purge()
 
 
 @worker_ready.connect(dispatch_uid="chatd-worker-ready")

@@ -13,6 +13,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from chatd.accounts.actor import acting
 from chatd.chats.actions import (
     NewMessageRequest,
     delete_queued,
@@ -25,7 +26,7 @@ from chatd.chats.selectors import get_own_chat_for, list_queue
 from chatd.core.errors import ChatdError, ErrorCode, bad_request, conflict
 from chatd.web.forms import posted_message, posted_text
 from chatd.web.selectors import get_chat_page
-from chatd.web.views import acting, render_chat
+from chatd.web.views import render_chat
 
 
 def _command(act: Callable[..., None]) -> Callable[..., HttpResponse]:

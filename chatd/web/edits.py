@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from chatd.accounts.actor import acting
 from chatd.accounts.models import User
 from chatd.chats.actions import NewMessageRequest, edit_message
 from chatd.chats.content import InputPart
@@ -20,7 +21,6 @@ from chatd.core.errors import ChatdError, ErrorCode, bad_request, not_found
 from chatd.web.forms import posted_text
 from chatd.web.presentation import shown_text
 from chatd.web.selectors import get_visible_message
-from chatd.web.views import acting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,9 @@ from chatd.accounts.models import Organization, User
 from chatd.accounts.policy import ChatRight
 from chatd.accounts.selectors import list_organizations_for
 from chatd.chats import shapes
+from chatd.chats.digests import list_digests_for
 from chatd.chats.filters import parse_search
-from chatd.chats.models import BUSY, Chat, ChatMessage, Role, Status
+from chatd.chats.models import BUSY, ArchiveDigest, Chat, ChatMessage, Role, Status
 from chatd.chats.partial import read_partial
 from chatd.chats.search import search_chats_for
 from chatd.chats.selectors import (
@@ -29,6 +30,7 @@ from chatd.core.errors import not_found
 from chatd.core.words import search_phrases
 from chatd.live.writer import fold_parts
 from chatd.providers.models import DEMO_PROVIDER, ModelConfig
+from chatd.providers.personal import root_model_of
 from chatd.web.presentation import (
     Block,
     MessageView,
@@ -66,6 +68,7 @@ class ChatListPage:
     older_after: UUID | None
     is_first: bool
     choice: ModelChoice
+    digests: Sequence[ArchiveDigest] = ()
     search: str = ""
     is_archived: bool = False
 
@@ -119,11 +122,13 @@ def get_chat_list_page(
     read = search_chats_for if wanted.text else list_chats_for
     found = read(user, wanted=wanted, limit=CHATS_PER_PAGE + 1, after_id=after_id)
     chats = found[:CHATS_PER_PAGE]
+    is_start = after_id is None and not archived and not wanted.text
     return ChatListPage(
         chats=chats,
         older_after=chats[-1].pk if len(found) > CHATS_PER_PAGE else None,
         is_first=after_id is None,
-        choice=get_model_choice(),
+        digests=list_digests_for(user) if is_start else (),
+        choice=_choice_for_new_chats(user),
         search=wanted.text,
         is_archived=archived,
     )
@@ -145,6 +150,13 @@ def get_model_choice(current_id: UUID | None = None) -> ModelChoice:
         is_demo=provider is not None and provider.name == DEMO_PROVIDER,
         current=(None if known or current_id is None else ModelConfig.objects.get(pk=current_id)),
     )
+
+
+def _choice_for_new_chats(user: User) -> ModelChoice:
+    """Return the models, with the one picked that a person has chosen for chats of their own."""
+    choice, chosen = get_model_choice(), root_model_of(user)
+    known = chosen is not None and any(model.pk == chosen.pk for model in choice.models)
+    return replace(choice, selected_id=chosen.pk) if chosen and known else choice
 
 
 def get_home_organization(user: User) -> Organization | None:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from chatd.accounts.actor import Actor
+from chatd.accounts.actor import Actor, acting
 from chatd.accounts.models import Group, User
 from chatd.accounts.selectors import find_live_user, list_groups_of
 from chatd.chats.models import Chat
@@ -17,7 +17,6 @@ from chatd.chats.selectors import chat_rights, get_chat_for
 from chatd.chats.sharing import AclChanges, get_acl, update_acl
 from chatd.core.errors import ChatdError, ErrorCode, bad_request
 from chatd.web.selectors import can_share
-from chatd.web.views import acting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

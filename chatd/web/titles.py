@@ -10,12 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
+from chatd.accounts.actor import acting
 from chatd.chats.properties import ChatChanges, update_chat
 from chatd.core.errors import ChatdError, ErrorCode
 from chatd.turns.titles import proposing_title
 from chatd.web.forms import Titling
 from chatd.web.selectors import get_chat_page
-from chatd.web.views import acting, render_chat
+from chatd.web.views import render_chat
 
 SUGGESTED = "This is only a suggestion. Change it as you like, then save it."
 SAME = "The model suggests the title that the chat has."

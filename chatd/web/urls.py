@@ -2,13 +2,22 @@
 
 from django.urls import path
 
-from chatd.web import commands, edits, sharing, titles, views
+from chatd.web import commands, edits, sharing, single_sign_on, titles, views
+from chatd.web.settings_pages import chats, keys, profile, tokens
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("login", views.SignInView.as_view(), name="login"),
+    path("login/oidc", single_sign_on.start, name="single_sign_on"),
+    path("login/oidc/callback", single_sign_on.callback, name="single_sign_on_callback"),
     path("logout", views.SignOutView.as_view(), name="logout"),
+    path("settings", profile.profile, name="settings"),
+    path("settings/tokens", tokens.tokens, name="settings_tokens"),
+    path("settings/tokens/<str:key_id>/revoke", tokens.revoke, name="revoke_token"),
+    path("settings/keys", keys.keys, name="settings_keys"),
+    path("settings/chats", chats.chats, name="settings_chats"),
     path("chats", views.chats, name="chats"),
+    path("chats/digests/<int:digest_id>/dismiss", views.dismiss, name="dismiss_digest"),
     path("chats/<uuid:chat_id>", views.chat, name="chat"),
     path("chats/<uuid:chat_id>/messages/<int:message_id>", views.message, name="message"),
     path("chats/<uuid:chat_id>/messages/<int:message_id>/edit", edits.edit, name="edit"),

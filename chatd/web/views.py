@@ -8,12 +8,14 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from chatd.accounts.actor import Actor
+from chatd.accounts.actor import Actor, acting
 from chatd.accounts.models import User
+from chatd.accounts.oidc.provider import single_sign_on
 from chatd.accounts.sign_in import note_sign_in, sign_out
 from chatd.chats.actions import NewChat, create_chat, mark_read
+from chatd.chats.digests import dismiss_digest
 from chatd.core.errors import ChatdError, forbidden, not_found
 from chatd.web.forms import SignInForm, Titling, posted_message
 from chatd.web.presentation import LIST_STATUS_LABELS, STATUS_LABELS
@@ -34,6 +36,9 @@ class SignInView(LoginView):
     authentication_form = SignInForm
     redirect_authenticated_user = True
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"single_sign_on": single_sign_on()}
+
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         user = form.get_user()
         assert isinstance(user, User)
@@ -48,12 +53,6 @@ class SignOutView(LogoutView):
         if isinstance(user, User):
             sign_out(Actor(user))
         return response
-
-
-def acting(request: HttpRequest) -> Actor:
-    """Return who acts on a page that requires a login."""
-    assert isinstance(request.user, User)
-    return Actor(request.user)
 
 
 @require_safe
@@ -75,6 +74,14 @@ def chats(request: HttpRequest) -> HttpResponse:
     except ChatdError as error:
         return _render_list(request, error=error)
     return redirect("chat", chat_id=chat.pk)
+
+
+@require_POST
+@login_required
+def dismiss(request: HttpRequest, digest_id: int) -> HttpResponse:
+    """Take away what was told of archived chats."""
+    dismiss_digest(acting(request), digest_id)
+    return redirect("chats")
 
 
 @require_safe

@@ -4,6 +4,7 @@ import pytest
 
 from chatd.accounts.models import OrganizationMember, OrganizationRole, SiteRole, User
 from chatd.accounts.policy import (
+    ALL_SCOPES,
     SCOPES,
     ChatRight,
     OrganizationRight,
@@ -16,6 +17,7 @@ from chatd.accounts.policy import (
     scope_allows,
     site_rights,
 )
+from chatd.accounts.scope_texts import SCOPE_TEXTS, USUAL_SCOPES
 from tests.conftest import Cast
 
 ALL = set(ChatRight)
@@ -206,3 +208,8 @@ def test_every_right_is_a_scope():
     rights = {*SiteRight, *OrganizationRight, *(f"chat:{right}" for right in ChatRight)}
     assert rights <= SCOPES
     assert {f"{right.split(':')[0]}:*" for right in rights} <= SCOPES
+
+
+def test_every_scope_is_explained_to_who_chooses_one() -> None:
+    assert set(SCOPE_TEXTS) | {ALL_SCOPES} == SCOPES
+    assert set(USUAL_SCOPES) < set(SCOPE_TEXTS)

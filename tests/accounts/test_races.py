@@ -12,6 +12,7 @@ from chatd.accounts.groups import GroupChanges, update_group
 from chatd.accounts.members import add_member, remove_member
 from chatd.accounts.models import (
     APIKey,
+    ExternalIdentity,
     Group,
     GroupMember,
     OrganizationMember,
@@ -19,11 +20,21 @@ from chatd.accounts.models import (
     User,
     UserStatus,
 )
-from chatd.accounts.users import NewUser, create_person, delete_user, set_site_roles, suspend_user
+from chatd.accounts.oidc import people
+from chatd.accounts.users import (
+    NewUser,
+    create_person,
+    delete_user,
+    set_login_type,
+    set_site_roles,
+    suspend_user,
+)
 from chatd.audit.models import AuditEntry
 from chatd.core.errors import ChatdError
+from config.env import SingleSignOn
 from tests.chats.interleaving import Overlap
 from tests.conftest import Cast
+from tests.support.oidc import configured
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,7 +68,7 @@ def test_two_owners_who_end_each_other_leave_one(
     heir = actions.create_user(
         username="heir", email="", password=None, site_roles=[SiteRole.OWNER]
     )
-    done, refused = overlap(monkeypatch, users, "_lock").run(
+    done, refused = overlap(monkeypatch, users, "lock_person").run(
         lambda: first(Actor(cast.root), "heir"),
         lambda: second(Actor(heir), "root"),
     )
@@ -73,7 +84,7 @@ def test_two_owners_who_end_each_other_leave_one(
 def test_an_owner_may_be_ended_while_another_one_is_made(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, done = overlap(monkeypatch, users, "_lock").run(
+    made, done = overlap(monkeypatch, users, "lock_person").run(
         lambda: set_site_roles(Actor(cast.root), "alice", lambda: ["owner"]),
         lambda: demote(Actor(cast.root), "root"),
     )
@@ -85,7 +96,7 @@ def test_an_owner_may_be_ended_while_another_one_is_made(
 def test_of_two_who_delete_a_person_the_second_finds_nobody(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, refused = overlap(monkeypatch, users, "_lock").run(
+    _, refused = overlap(monkeypatch, users, "lock_person").run(
         lambda: delete_user(Actor(cast.root), "alice"),
         lambda: suspend_user(Actor(cast.root), "alice"),
     )
@@ -120,7 +131,7 @@ def test_a_member_is_added_once(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> 
 def test_who_is_deleted_meanwhile_becomes_no_member(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, refused = overlap(monkeypatch, users, "_lock").run(
+    _, refused = overlap(monkeypatch, users, "lock_person").run(
         lambda: delete_user(Actor(cast.root), "carol"),
         lambda: add_member(Actor(cast.root), "default", "carol"),
     )
@@ -161,3 +172,69 @@ def test_who_has_left_is_put_into_no_group(cast: Cast, monkeypatch: pytest.Monke
     )
     assert refusal(refused) == 400
     assert not GroupMember.objects.exists()
+
+
+CLAIMS = {
+    "sub": "dora-at-the-provider",
+    "email": "dora@example.com",
+    "email_verified": True,
+    "preferred_username": "dora",
+    "groups": ["dev-team"],
+}
+
+
+@pytest.fixture
+def provider() -> SingleSignOn:
+    return configured("https://id.example", GROUPS_CLAIM="groups", CREATE_GROUPS="yes")
+
+
+def test_the_first_sign_in_from_two_tabs_makes_one_person(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, provider: SingleSignOn
+) -> None:
+    first, second = overlap(monkeypatch, people, "store_user").run(
+        lambda: people.sign_in_claimed(provider, CLAIMS, {}),
+        lambda: people.sign_in_claimed(provider, CLAIMS, {}),
+    )
+    assert first.pk == second.pk
+    assert User.objects.filter(login_type="oidc").count() == 1
+    assert ExternalIdentity.objects.get().user == first
+    assert AuditEntry.objects.filter(action="create", resource_type="user").count() == 1
+
+
+def test_two_people_who_want_one_name_and_one_new_group_both_get_in(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, provider: SingleSignOn
+) -> None:
+    other = CLAIMS | {"sub": "other-dora", "email": "dora@other.example"}
+    first, second = overlap(monkeypatch, people, "sync_groups").run(
+        lambda: people.sign_in_claimed(provider, CLAIMS, {}),
+        lambda: people.sign_in_claimed(provider, other, {}),
+    )
+    assert sorted([first.username, second.username]) == ["dora", "dora-2"]
+    assert set(Group.objects.get(name="dev-team").memberships.values_list("user", flat=True)) == {
+        first.pk,
+        second.pk,
+    }
+    assert AuditEntry.objects.filter(action="create", resource_type="group").count() == 1
+
+
+def test_who_is_suspended_meanwhile_does_not_get_in(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, provider: SingleSignOn
+) -> None:
+    known = people.sign_in_claimed(provider, CLAIMS, {})
+    _, refused = overlap(monkeypatch, users, "lock_person").run(
+        lambda: suspend_user(Actor(cast.root), str(known.pk)),
+        lambda: people.sign_in_claimed(provider, CLAIMS, {}),
+    )
+    assert refusal(refused) == 403
+
+
+def test_who_is_switched_to_a_password_meanwhile_does_not_get_in(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, provider: SingleSignOn
+) -> None:
+    known = people.sign_in_claimed(provider, CLAIMS, {})
+    _, refused = overlap(monkeypatch, users, "lock_person").run(
+        lambda: set_login_type(Actor(cast.root), str(known.pk), "password"),
+        lambda: people.sign_in_claimed(provider, CLAIMS, {}),
+    )
+    assert refusal(refused) == 403
+    assert not ExternalIdentity.objects.exists()

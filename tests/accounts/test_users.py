@@ -104,13 +104,18 @@ def test_there_is_one_default_organisation(db):
     assert Organization.objects.filter(is_default=True).count() == 1
 
 
-def test_site_owners_are_staff_and_others_are_not(cast: Cast):
+def test_a_site_role_opens_the_administration_and_nothing_else_does(cast: Cast):
     assert cast.root.is_staff
     assert cast.root.is_superuser
     assert not cast.alice.is_staff
     cast.root.status = UserStatus.SUSPENDED
     assert not cast.root.is_staff
-    assert not new("aud", site_roles=[SiteRole.AUDITOR]).is_staff
+    auditor = new("aud", site_roles=[SiteRole.AUDITOR])
+    assert auditor.is_staff
+    assert not auditor.is_superuser
+    assert auditor.has_perms(["audit.view_auditentry", "accounts.view_user"])
+    for denied in ("accounts.change_user", "chats.view_chat", "sessions.view_session", "nonsense"):
+        assert not auditor.has_perm(denied)
 
 
 # Signing in

@@ -9,6 +9,7 @@ from chatd.accounts.actions import create_token, create_user
 from chatd.accounts.models import Group, LoginType, User
 from chatd.audit.actions import Author
 from chatd.chats.models import Chat, ChatMessage, Role
+from chatd.mcp.models import AuthType, MCPServerConfig
 from chatd.preferences.actions import store_settings
 from chatd.preferences.registry import DEBUG_LOGGING_ALLOWED, PERSONAL_OVERRIDES_ALLOWED
 from tests.api.client import Chats, queue, text_part
@@ -44,7 +45,23 @@ def _key(chats: Chats) -> str:
     return create_token(user=User.objects.get(username="dora"))[0].pk
 
 
+def _server(chats: Chats) -> str:
+    return str(mcp_server().pk)
+
+
+def _oauth_server(chats: Chats) -> str:
+    return str(mcp_server(auth_type=AuthType.OAUTH2, oauth2_auth_url="http://127.0.0.1:9/a").pk)
+
+
+def mcp_server(**fields: Any) -> MCPServerConfig:
+    """Return an MCP server that is on, and that nothing listens behind."""
+    given = {"display_name": "Tools", "slug": "tools", "enabled": True} | fields
+    return MCPServerConfig.objects.create(url="http://127.0.0.1:9/mcp", **given)
+
+
 OTHERS: dict[str, Callable[[Chats], str]] = {
+    "server": _server,
+    "oauth_server": _oauth_server,
     "person": _person,
     "stranger": _stranger,
     "group": _group,
@@ -332,6 +349,25 @@ OWN_KEYS = [
     Route("put own older key", "PUT", f"{_OLDER_KEYS}/{{provider}}", 200, body=_KEY),
     Route("delete own older key", "DELETE", f"{_OLDER_KEYS}/{{provider}}", 204),
 ]
+_MCP = "/mcp/servers"
+NEW_MCP_SERVER = {
+    "display_name": "New",
+    "slug": "new",
+    "transport": "streamable_http",
+    "url": "http://127.0.0.1:9/mcp",
+    "auth_type": "none",
+    "availability": "default_off",
+}
+MCP_SERVERS = [
+    Route("list mcp servers", "GET", _MCP, 200, reads=True),
+    Route("get mcp server", "GET", f"{_MCP}/{{server}}", 200, reads=True),
+    Route("disconnect mcp server", "DELETE", f"{_MCP}/{{server}}/oauth2/disconnect", 204),
+]
+MCP_SERVER_CHANGES = [
+    Route("create mcp server", "POST", _MCP, 201, body=NEW_MCP_SERVER, admin=True),
+    Route("update mcp server", "PATCH", f"{_MCP}/{{server}}", 200, body={}, admin=True),
+    Route("delete mcp server", "DELETE", f"{_MCP}/{{server}}", 204, admin=True),
+]
 _USERS = "/api/v2/users"
 _DORA = f"{_USERS}/{{person}}"
 READ_PERSON = [
@@ -429,6 +465,8 @@ ROUTES = [
     *LIMIT_CHANGES,
     *PROVIDERS,
     *OWN_KEYS,
+    *MCP_SERVERS,
+    *MCP_SERVER_CHANGES,
     *READ_PERSON,
     LIST_TOKENS,
     *CHANGE_PERSON,
@@ -447,6 +485,8 @@ ROUTES = [
 ROUTES_OF_BYTES = [
     ("experimental/chats/files/?$", "post"),
     ("experimental/chats/files/(?P<file>[^/]+)/?$", "get"),
+    ("experimental/mcp/servers/(?P<server>[^/]+)/oauth2/connect/?$", "get"),
+    ("experimental/mcp/servers/(?P<server>[^/]+)/oauth2/callback/?$", "get"),
 ]
 """Routes whose bodies are no JSON, which the table cannot tell."""
 

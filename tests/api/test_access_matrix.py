@@ -20,6 +20,8 @@ from tests.api.routes import (
     CHANGE_MEMBERS,
     CHANGE_PERSON,
     LIMIT_CHANGES,
+    MCP_SERVER_CHANGES,
+    MCP_SERVERS,
     MODEL_CONFIGS,
     OWN_CONFIG,
     OWN_KEYS,
@@ -207,6 +209,10 @@ MATRIX: dict[str, dict[Caller, str]] = {
     **{route.name: CHANGES for route in PROVIDERS},
     "list older providers": SHOWN,
     **{route.name: ANYBODY for route in OWN_KEYS},
+    **{route.name: ANYBODY for route in MCP_SERVERS},
+    **{route.name: CHANGES for route in MCP_SERVER_CHANGES},
+    "connect mcp server": ANYBODY,
+    "come back from mcp server": ANYBODY,
     **{route.name: CHANGES for route in MODEL_CONFIGS},
     "list model configs": ANYBODY,
     **{route.name: PERSON for route in READ_PERSON},
@@ -227,6 +233,17 @@ MATRIX: dict[str, dict[Caller, str]] = {
 
 UPLOAD = Route("upload", "POST", "/chats/files", 201)
 DOWNLOAD = Route("download", "GET", "/chats/files/{file}", 200, reads=True)
+CONNECT = Route(
+    "connect mcp server", "GET", "/mcp/servers/{oauth_server}/oauth2/connect", 307, reads=True
+)
+COME_BACK = Route(  # whose browser was not sent off
+    "come back from mcp server",
+    "GET",
+    "/mcp/servers/{oauth_server}/oauth2/callback",
+    400,
+    reads=True,
+)
+OF_BYTES = [UPLOAD, DOWNLOAD, CONNECT, COME_BACK]
 
 SOCKETS: dict[str, tuple[dict[Caller, str], int]] = {
     "/chats/watch": (ANYBODY, 101),
@@ -240,8 +257,8 @@ each_caller = pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: call
 
 
 def test_every_route_has_its_row() -> None:
-    assert len(ROUTES_OF_BYTES) == len([UPLOAD, DOWNLOAD])
-    assert MATRIX.keys() == {route.name for route in [*ROUTES, UPLOAD, DOWNLOAD]}
+    assert len(ROUTES_OF_BYTES) == len(OF_BYTES)
+    assert MATRIX.keys() == {route.name for route in [*ROUTES, *OF_BYTES]}
     served = {route.pattern.regex.pattern for route in websocket_application.routes} - {""}
     assert len(served) == 3, "git and desktop are one pattern"
     assert len(SOCKETS) == len(served) + 1
@@ -272,7 +289,7 @@ def call(api: Api, route: Route, path: str, cast: Cast) -> int:
         options = {"body": {"organization_id": here, "content": [text_part()]}}
     elif route.body is not None:
         options = {"body": route.body}
-    if route is DOWNLOAD:
+    if route in (DOWNLOAD, CONNECT):
         return api.status(route.method, path)
     return api.call(route.method, route.url(path), **options).status
 
@@ -282,7 +299,7 @@ def of_a_chat(route: Route) -> bool:
 
 
 @each_caller
-@pytest.mark.parametrize("route", [*ROUTES, UPLOAD, DOWNLOAD], ids=str)
+@pytest.mark.parametrize("route", [*ROUTES, *OF_BYTES], ids=str)
 def test_every_caller_gets_the_answer_of_the_matrix(
     route: Route, caller: Caller, chats: Chats, cast: Cast
 ) -> None:

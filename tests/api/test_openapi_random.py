@@ -38,11 +38,12 @@ from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
 from tests.api.client import HEADER, JSON_TYPE, Chats, queue
 from tests.api.documented import check_answer
+from tests.api.routes import mcp_server
 from tests.conftest import Cast
 from tests.support.asgi import ORIGIN, asgi_session
 from tests.support.people import token_for
 
-FOR_ADMINS = ("/config/", "/providers", "/usage-limits", "/v2/")
+FOR_ADMINS = ("/config/", "/mcp/", "/providers", "/usage-limits", "/v2/")
 EXAMPLES = int(os.environ.get("CHATD_TEST_EXAMPLES", "0"))
 
 
@@ -141,6 +142,7 @@ def scene(cast: Cast, chats: Chats) -> Scene:
     busy = [running, chats.pending(), chats.requiring_action()]
     idle = [waiting, of_bob, chats.failed(), chats.archived(), chats.child_of(waiting)]
     queued = {chat.pk: queue(chat).pk for chat in busy}
+    server = str(mcp_server().pk)
     return Scene(
         chats=[
             {
@@ -167,7 +169,8 @@ def scene(cast: Cast, chats: Chats) -> Scene:
             "provider": [str(chats.model.ai_provider_id), "fake", "openai"],
             "id": [str(chats.model.ai_provider_id)],
             "context": ["general", "root", "title_generation"],
-            "mcp_server_ids": [[]],
+            "mcp_server_ids": [[], [server]],
+            "server": [server],
             "tool_call_id": ["call-1"],
         },
     )

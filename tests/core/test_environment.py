@@ -105,3 +105,112 @@ def test_an_environment_cannot_be_changed():
         env.debug = True
     assert replace(env, debug=True).debug
     assert len(fields(env)) > 20
+
+
+# Single sign-on
+
+OIDC = {
+    "CHATD_OIDC_ISSUER": "https://id.example/realms/all",
+    "CHATD_OIDC_CLIENT_ID": "chatd",
+    "CHATD_OIDC_CLIENT_SECRET": "a-secret-of-the-client",
+}
+
+
+def test_there_is_no_single_sign_on_unless_it_is_configured():
+    assert read_environment({"CHATD_OIDC_ISSUER": " "}).single_sign_on is None
+
+
+def test_three_variables_are_enough_for_single_sign_on():
+    found = read_environment(OIDC).single_sign_on
+    assert (found.issuer, found.client_id) == ("https://id.example/realms/all", "chatd")
+    assert found.client_secret == "a-secret-of-the-client"
+    assert found.label == "Single sign-on"
+    assert found.scopes == ("openid", "profile", "email")
+    claims = (found.email_claim, found.username_claim, found.name_claim, found.groups_claim)
+    assert claims == ("email", "preferred_username", "name", "")
+    assert (found.create_people, found.passwords) == (True, True)
+    assert (found.create_groups, found.trust_emails) == (False, False)
+
+
+def test_everything_of_single_sign_on_can_be_said():
+    found = read_environment(
+        OIDC
+        | {
+            "CHATD_OIDC_LABEL": "Example Inc.",
+            "CHATD_OIDC_SCOPES": "openid, email groups",
+            "CHATD_OIDC_EMAIL_DOMAINS": "Example.com, @example.org",
+            "CHATD_OIDC_GROUPS_CLAIM": "realm_access.roles",
+            "CHATD_OIDC_GROUPS": '{"CN=dev,DC=example": "developers"}',
+            "CHATD_OIDC_ROLES": '{"chatd-admins": "owner"}',
+            "CHATD_OIDC_CREATE_GROUPS": "yes",
+            "CHATD_OIDC_CREATE_PEOPLE": "no",
+            "CHATD_OIDC_TRUST_EMAILS": "on",
+            "CHATD_OIDC_PASSWORDS": "off",
+        }
+    ).single_sign_on
+    assert found.label == "Example Inc."
+    assert found.scopes == ("openid", "email", "groups")
+    assert found.email_domains == ("example.com", "example.org")
+    assert found.groups == {"CN=dev,DC=example": "developers"}
+    assert found.roles == {"chatd-admins": "owner"}
+    assert (found.create_groups, found.create_people) == (True, False)
+    assert (found.trust_emails, found.passwords) == (True, False)
+
+
+def test_the_secret_of_the_client_may_stand_in_a_file_and_is_not_shown(tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("from the file\n", encoding="utf-8")
+    env = read_environment(OIDC | {"CHATD_OIDC_CLIENT_SECRET_FILE": str(file)})
+    assert env.single_sign_on.client_secret == "from the file"
+    assert "from the file" not in repr(env)
+
+
+@pytest.mark.parametrize("missing", sorted(OIDC))
+def test_half_a_configuration_of_single_sign_on_is_told(missing):
+    with pytest.raises(EnvironmentError_, match=f"^{missing} is missing"):
+        read_environment({**OIDC, missing: ""})
+
+
+def test_an_option_of_single_sign_on_alone_is_told():
+    with pytest.raises(EnvironmentError_, match=r"^CHATD_OIDC_ISSUER is missing"):
+        read_environment({"CHATD_OIDC_LABEL": "Example"})
+
+
+@pytest.mark.parametrize("host", ["localhost:9400", "127.0.0.1:9400", "[::1]:9400"])
+def test_a_provider_on_this_host_may_be_without_https(host):
+    issuer = f"http://{host}"
+    assert read_environment(OIDC | {"CHATD_OIDC_ISSUER": issuer}).single_sign_on.issuer == issuer
+
+
+CLAIM = {"CHATD_OIDC_GROUPS_CLAIM": "groups"}
+BAD_OIDC = [
+    ("CHATD_OIDC_ISSUER", "id.example", {}),
+    ("CHATD_OIDC_ISSUER", "http://id.example", {}),
+    ("CHATD_OIDC_ISSUER", "http://localhost.example", {}),
+    ("CHATD_OIDC_ISSUER", "https://", {}),
+    ("CHATD_OIDC_ISSUER", "https://[", {}),
+    ("CHATD_OIDC_ISSUER", "https://id.example:port", {}),
+    ("CHATD_OIDC_ISSUER", "https://user@id.example", {}),
+    ("CHATD_OIDC_ISSUER", "https://id.example/?a=b", {}),
+    ("CHATD_OIDC_ISSUER", "https://id.example/#a", {}),
+    ("CHATD_OIDC_ISSUER", "https://id.example/" + "a" * 500, {}),
+    ("CHATD_OIDC_SCOPES", "profile email", {}),
+    ("CHATD_OIDC_GROUPS", "dev=developers", CLAIM),
+    ("CHATD_OIDC_GROUPS", '["dev"]', CLAIM),
+    ("CHATD_OIDC_GROUPS", '{"dev": 1}', CLAIM),
+    ("CHATD_OIDC_GROUPS", '{"dev": ""}', CLAIM),
+    ("CHATD_OIDC_GROUPS", '{"dev": "two words"}', CLAIM),
+    ("CHATD_OIDC_GROUPS", '{"dev": "Everyone"}', CLAIM),
+    ("CHATD_OIDC_GROUPS", '{"dev": "' + "a" * 37 + '"}', CLAIM),
+    ("CHATD_OIDC_GROUPS", '{"dev": "developers"}', {}),
+    ("CHATD_OIDC_ROLES", '{"dev": "god"}', CLAIM),
+    ("CHATD_OIDC_ROLES", '{"dev": "owner"}', {}),
+    ("CHATD_OIDC_CREATE_GROUPS", "yes", {}),
+    ("CHATD_OIDC_CREATE_PEOPLE", "perhaps", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "beside"), BAD_OIDC)
+def test_a_bad_value_of_single_sign_on_is_told_with_its_variable(name, value, beside):
+    with pytest.raises(EnvironmentError_, match=f"^{name} "):
+        read_environment({**OIDC, **beside, name: value})

@@ -24,7 +24,11 @@ from chatd.core.coverage import (
 from chatd.core.crypto import KeyRing, SecretState
 from chatd.core.fields import EncryptedTextField
 from chatd.core.rotation import BATCH_ROWS, reseal
+from chatd.mcp.models import MCPServerConfig, MCPServerUserToken
+from chatd.mcp.secrets import SECRETS as SERVER_SECRETS
+from chatd.mcp.secrets import unreadable_secrets
 from chatd.providers.models import AIProvider, AIProviderKey, ProviderType
+from tests.conftest import Cast
 
 OLD, NEW, GONE = (bytes([number]) * 32 for number in range(3))
 BEFORE, AFTER, BOTH = KeyRing([OLD]), KeyRing([NEW]), KeyRing([NEW, OLD])
@@ -401,3 +405,40 @@ def test_counting_by_key_takes_one_query(
     with django_assert_num_queries(1):
         counts = count_by_key(column, BOTH).counts
     assert counts == {SecretState.OLDER: 9, SecretState.CURRENT: 1, SecretState.CLEAR: 1}
+
+
+MCP_SECRETS = {
+    "mcp.MCPServerConfig.oauth2_client_secret",
+    "mcp.MCPServerConfig.api_key_value",
+    "mcp.MCPServerConfig.custom_headers",
+    "mcp.MCPServerUserToken.access_token",
+    "mcp.MCPServerUserToken.refresh_token",
+}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_secrets_of_mcp_servers_and_of_people_s_connections_are_rotated_too(
+    ring: Callable[..., None], cast: Cast
+) -> None:
+    old = BEFORE.encrypt
+    server = MCPServerConfig.objects.create(
+        display_name="Tools",
+        slug="tools",
+        url="http://127.0.0.1:9/mcp",
+        oauth2_client_secret=old("a"),
+        api_key_value=old("b"),
+        custom_headers=old('{"X": "c"}'),
+    )
+    token = MCPServerUserToken.objects.create(
+        server=server, user=cast.alice, access_token=old("d"), refresh_token=old("e")
+    )
+    columns = [each for each in encrypted_columns() if str(each) in MCP_SECRETS]
+    assert set(map(str, columns)) == MCP_SECRETS
+    assert rotate()[1] == ""
+    server.refresh_from_db()
+    token.refresh_from_db()
+    stored_now = [getattr(server, name) for name in SERVER_SECRETS]
+    stored_now += [token.access_token, token.refresh_token]
+    assert [AFTER.open(each) for each in stored_now] == ["a", "b", '{"X": "c"}', "d", "e"]
+    ring(NEW)
+    assert unreadable_secrets(server) == []

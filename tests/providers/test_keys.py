@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 
 from chatd.accounts.models import User
+from chatd.core.crypto import SecretState
 from chatd.core.fields import seal
 from chatd.providers.access import list_key_states
 from chatd.providers.actions import save_provider
@@ -195,3 +196,17 @@ def test_a_person_sees_which_key_is_used_of_what_is_on_or_holds_a_key_of_theirs(
         ("own", KeyState.OWN),
         ("shared", KeyState.SHARED),
     ]
+
+
+def test_a_person_sees_whether_their_key_can_be_read(
+    cast: Cast, gpt: ModelConfig, settings
+) -> None:
+    def state() -> tuple[bool, SecretState]:
+        (access,) = list_key_states(cast.alice.pk)
+        return access.has_own_key, access.own_key
+
+    assert state() == (False, SecretState.BLANK)
+    give(cast.alice, gpt, "of alice")
+    assert state() == (True, SecretState.CURRENT)
+    settings.CHATD_ENCRYPTION_KEYS = (base64.b64encode(secrets.token_bytes(32)).decode(),)
+    assert state() == (True, SecretState.KEY_MISSING)

@@ -1,5 +1,6 @@
 """A socket lives no longer than the access it was opened with."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,10 +13,12 @@ from chatd.accounts.actions import create_session, create_token
 from chatd.accounts.models import APIKey, LoginType, User
 from chatd.core.clock import now
 from chatd.sockets import registry
+from chatd.sockets.consumer import OneWaySocket
+from chatd.sockets.handshake import authenticate_scope
 from config.env import env
 from tests.api.client import API, Api, Chats, api_of
 from tests.conftest import Cast
-from tests.sockets.live import Follower, LiveServer, Watcher
+from tests.sockets.live import SECONDS, Follower, LiveServer, Watcher
 from tests.sockets.test_handshake import session_cookie
 
 USERS = "/api/v2/users"
@@ -180,3 +183,53 @@ def test_a_check_that_breaks_closes_nothing(
         monkeypatch.setattr("chatd.sockets.consumer.authenticate_scope", broken)
         root.put(f"{USERS}/alice/profile", {"username": "alice", "name": "A"})
         assert is_open(watcher, chats)
+
+
+class Standstill:
+    """The first look of a socket that was let in rests once it has its answer, until `end`.
+
+    `rung` counts the doorbells that socket has heard.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answered, self.end, self.rung = (
+            threading.Event(),
+            threading.Event(),
+            threading.Semaphore(0),
+        )
+        look_again = OneWaySocket.look_again
+
+        def heard(socket: OneWaySocket) -> None:
+            look_again(socket)
+            self.rung.release()
+
+        monkeypatch.setattr(OneWaySocket, "look_again", heard)
+        monkeypatch.setattr("chatd.sockets.consumer.authenticate_scope", self._authenticate)
+
+    def _authenticate(self, scope: Any) -> Any:
+        actor = authenticate_scope(scope)
+        if not self.answered.is_set():
+            self.answered.set()
+            assert self.end.wait(SECONDS)
+        return actor
+
+
+@pytest.mark.parametrize("end", [suspend, revoke])
+def test_what_is_taken_away_during_a_look_is_seen_by_the_next(
+    server: LiveServer,
+    chats: Chats,
+    cast: Cast,
+    root: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[Api, APIKey], int],
+) -> None:
+    key, token = create_token(user=cast.alice)
+    with server.watch(token) as watcher:
+        look = Standstill(monkeypatch)
+        root.put(f"{USERS}/alice/profile", {"username": "alice", "name": "A"})
+        assert look.answered.wait(SECONDS)
+        assert look.rung.acquire(timeout=SECONDS)
+        assert end(root, key) in (200, 204)
+        assert look.rung.acquire(timeout=SECONDS), "the doorbell has come during the look"
+        look.end.set()
+        assert watcher.closed() == ENDED

@@ -1,0 +1,182 @@
+"""The base of every page of the administration: what is typed is stored by actions alone.
+
+Belongs here: what all those pages share. Who may open which is `accounts.policy.ADMINISTRATION`,
+asked through `User.has_perm`. Does not belong here: what a single page shows or stores.
+"""
+
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import messages
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from chatd.core.errors import ChatdError
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin, TabularInline
+else:
+    from unfold.admin import ModelAdmin, TabularInline
+
+__all__ = ["ActionAdmin", "ReadOnlyAdmin", "TabularInline", "hold", "tell", "tell_how_many"]
+
+M = TypeVar("M", bound=Model)
+
+_REFUSAL = "chatd_refusal"
+_HELD = "chatd_held"
+
+
+class ActionAdmin(ModelAdmin[M]):
+    """A page whose `save_model` and `delete_model` call actions.
+
+    What an action refuses is undone whole and told of: in the form, next to the field it names and
+    with all that was typed, or above the list. `form_fields` renames the fields of refusals, which
+    are those of the API, to those of the form.
+    """
+
+    form_fields: dict[str, str] = {}
+    warn_unsaved_form = True
+    list_filter_submit = True
+    compressed_fields = False
+    show_full_result_count = False
+    list_per_page = 50
+
+    # Saving
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except ChatdError as refusal:
+            # Everything was undone. The same form is judged again, with the refusal in it.
+            setattr(request, _REFUSAL, refusal)
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(
+        self, request: HttpRequest, obj: M | None = None, change: bool = False, **kwargs: Any
+    ) -> type[forms.ModelForm[M]]:
+        form = super().get_form(request, obj, change, **kwargs)
+        if refusal := getattr(request, _REFUSAL, None):
+            return _refused(form, refusal, self.form_fields)
+        return _held(form) if getattr(request, _HELD, False) else form
+
+    # Deleting, and actions on a list
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except ChatdError as refusal:
+            tell(request, refusal)
+            return redirect(request.path.removesuffix("delete/") + "change/")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        if request.method != "POST":
+            return super().changelist_view(request, extra_context)
+        try:
+            with transaction.atomic():
+                return super().changelist_view(request, extra_context)
+        except ChatdError as refusal:
+            tell(request, refusal)
+            return redirect(request.get_full_path())
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name what is deleted, not what the database would cascade to: actions decide that."""
+        objects = list(objs)
+        name = self.opts.verbose_name_plural
+        return [str(each) for each in objects], {str(name): len(objects)}, set(), []
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for each in queryset:
+            self.delete_model(request, each)
+
+    # What was done is in the audit log, once
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
+        """Write nothing here."""
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:  # type: ignore[override]
+        """Write nothing here."""
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:  # type: ignore[override]
+        """Write nothing here."""
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        query = urlencode({"resource_id": object_id})
+        return redirect(f"{reverse('admin:audit_auditentry_changelist')}?{query}")
+
+
+class ReadOnlyAdmin(ActionAdmin[M]):
+    """A page to look at; what can be done there are actions of its list."""
+
+    warn_unsaved_form = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+
+def hold(request: HttpRequest) -> None:
+    """Have the form of this request come back as it was filled in, with nothing stored."""
+    setattr(request, _HELD, True)
+
+
+def tell(request: HttpRequest, refusal: ChatdError) -> None:
+    """Show a refusal on the next page."""
+    messages.error(request, _sentence(refusal))
+
+
+def tell_how_many(request: HttpRequest, queryset: QuerySet[M], done: str) -> None:
+    """Say on the next page what an action did to what was chosen, `done` being a participle."""
+    count, names = queryset.count(), queryset.model._meta
+    name = names.verbose_name if count == 1 else names.verbose_name_plural
+    messages.success(request, f"{count} {name} {done}.")
+
+
+def _sentence(refusal: ChatdError) -> str:
+    details = [each.detail for each in refusal.validations] or [refusal.detail]
+    return " ".join(filter(None, [refusal.message, *details]))
+
+
+def _refused(
+    form: type[forms.ModelForm[M]], refusal: ChatdError, names: dict[str, str]
+) -> type[forms.ModelForm[M]]:
+    class Refused(form):  # type: ignore[valid-type,misc]
+        def full_clean(self) -> None:
+            super().full_clean()
+            if not self.is_bound:
+                return
+            for each in refusal.validations:
+                name = names.get(each.field, each.field)
+                self.add_error(name if name in self.fields else None, each.detail)
+            if not refusal.validations:
+                self.add_error(None, _sentence(refusal))
+
+    return Refused
+
+
+def _held(form: type[forms.ModelForm[M]]) -> type[forms.ModelForm[M]]:
+    class Held(form):  # type: ignore[valid-type,misc]
+        def is_valid(self) -> bool:
+            return False
+
+    return Held
