@@ -59,6 +59,7 @@ class Organization(models.Model):
     updated_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:
+        verbose_name = "organisation"
         constraints = [
             models.UniqueConstraint(
                 Lower("name"), condition=Q(deleted=False), name="organization_name_unique"
@@ -129,6 +130,8 @@ class User(AbstractBaseUser):
     REQUIRED_FIELDS: ClassVar[list[str]] = ["email"]
 
     class Meta:
+        verbose_name = "person"
+        verbose_name_plural = "people"
         constraints = [
             models.UniqueConstraint(
                 Lower("username"), condition=Q(deleted=False), name="user_username_unique"
@@ -142,6 +145,10 @@ class User(AbstractBaseUser):
                 condition=Q(chat_spend_limit_micros=None) | Q(chat_spend_limit_micros__gt=0),
                 name="user_spend_limit_positive",
             ),
+        ]
+        indexes = [
+            # Every change of a person holds the few who have site roles.
+            models.Index(fields=["id"], condition=~Q(rbac_roles=[]), name="user_with_site_roles"),
         ]
 
     def __str__(self) -> str:
@@ -296,7 +303,10 @@ class APIKey(models.Model):
                 name="api_key_name_unique",
             ),
         ]
-        indexes = [models.Index(fields=["user", "expires_at"], name="api_key_user_expiry")]
+        indexes = [
+            models.Index(fields=["user", "expires_at"], name="api_key_user_expiry"),
+            models.Index(fields=["-created_at", "-id"], name="api_key_newest"),
+        ]
 
     def __str__(self) -> str:
         return self.token_name or self.id

@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from chatd.audit.models import AuditEntry
+from chatd.audit.selectors import resource_types
 from chatd.core.action_admin import ReadOnlyAdmin
 from chatd.core.clock import now, rfc3339
 
@@ -41,10 +42,27 @@ class _Echo:
         return line
 
 
+class KindFilter(admin.SimpleListFilter):
+    """What was changed: the kinds there are entries of."""
+
+    title = "what was changed"
+    parameter_name = "resource_type__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind, kind.replace("_", " ").capitalize()) for kind in resource_types()]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[AuditEntry]
+    ) -> QuerySet[AuditEntry] | None:
+        return queryset.filter(resource_type=self.value()) if self.value() else None
+
+
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
     list_display = ("at", "who", "what", "summary", "refused")
-    list_filter = ("resource_type", "action", ("refused", admin.EmptyFieldListFilter))
+    list_filter = (KindFilter, "action", ("refused", admin.EmptyFieldListFilter))
+    list_filter_submit = False
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ("actor_name", "resource_id", "resource_name", "correlation_id")
     search_help_text = "Person, name or id of what was changed, or the id of the request"
     show_full_result_count = False

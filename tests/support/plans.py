@@ -25,18 +25,27 @@ def scans(read: Callable[[], Any], tables: Collection[str]) -> list[str]:
     found = []
     for sql in statements(read):
         if sql.startswith(("SELECT", "DELETE", "UPDATE")):
-            found += [step for step in _plan(sql) if _is_scan(step, tables)]
+            found += [step for step in steps(sql) if is_scan(step, tables)]
     return found
 
 
-def _plan(sql: str) -> list[str]:
+def steps(sql: str) -> list[str]:
+    """Return the steps of the plan of a statement."""
     how = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
     with connection.cursor() as cursor:
         cursor.execute(f"{how} {sql}")
         return [str(row[-1]) for row in cursor.fetchall()]
 
 
-def _is_scan(step: str, tables: Collection[str]) -> bool:
+def sorts_everything(step: str) -> bool:
+    """Tell whether a step puts all rows in order, not only those that an index holds together."""
+    if connection.vendor == "postgresql":
+        return step.strip().removeprefix("->").strip().startswith("Sort  (")
+    return step.startswith("USE TEMP B-TREE FOR ORDER BY")
+
+
+def is_scan(step: str, tables: Collection[str]) -> bool:
+    """Tell whether a step goes through a whole one of these tables."""
     words = step.replace(",", " ").split()
     named = any(table in words for table in tables)
     if connection.vendor == "postgresql":
