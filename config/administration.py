@@ -43,6 +43,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "People",
         _page("People", "person", "accounts.user"),
         _page("Organisations", "domain", "accounts.organization"),
+        _page("Groups", "group", "accounts.group"),
         _page("API tokens", "key", "accounts.apikey"),
     ),
     _group(

@@ -77,6 +77,19 @@ def delete_key(actor: Actor, who: str, key_id: str) -> None:
 
 
 @transaction.atomic
+def delete_keys_of(actor: Actor, who: str) -> int:
+    """End every token of a person, and what they signed in by API; return how many those were.
+
+    Each has an entry of its own in the audit log. Raises ChatdError 403, 404.
+    """
+    person = get_user_for(actor.user, who, SiteRight.PERSONAL)
+    keys = list(APIKey.objects.filter(user=person).order_by("created_at", "id"))
+    for key in keys:
+        end_key(actor, key)
+    return len(keys)
+
+
+@transaction.atomic
 def end_key(actor: Actor, key: APIKey, action: Action = Action.DELETE) -> None:
     """Delete a key: no request is accepted with it any more, and its sockets are closed."""
     APIKey.objects.filter(pk=key.pk).delete()

@@ -153,6 +153,11 @@ def site_grants(user: User) -> frozenset[str]:
     return frozenset[str]().union(*(SITE_GRANTS.get(role, ()) for role in _site_roles(user)))
 
 
+def may_give_site_roles(user: User) -> bool:
+    """Tell whether a user may change the site roles of people they have rights over."""
+    return frozenset(SiteRole.values) <= site_grants(user)
+
+
 def _site_roles(user: User) -> list[SiteRole]:
     return [SiteRole(role) for role in user.rbac_roles if role in SiteRole.values]
 

@@ -10,8 +10,8 @@ from functools import reduce
 from operator import or_
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
-from django.db.models.functions import Lower
+from django.db.models import Count, Q, QuerySet, TextField
+from django.db.models.functions import Cast, Lower
 
 from chatd.accounts.models import (
     APIKey,
@@ -21,10 +21,12 @@ from chatd.accounts.models import (
     KeyType,
     Organization,
     OrganizationMember,
+    OrganizationRole,
     User,
     UserStatus,
 )
 from chatd.accounts.policy import (
+    ALL_ROLES,
     OrganizationRight,
     SiteRight,
     administered_organizations,
@@ -33,6 +35,7 @@ from chatd.accounts.policy import (
     memberships,
     organization_rights,
     rights_over,
+    site_grants,
     site_rights,
 )
 from chatd.accounts.validation import ME
@@ -121,6 +124,29 @@ def readable_people(user: User) -> QuerySet[User]:
         raise forbidden(detail="You may not list people.")
     joined = OrganizationMember.objects.filter(organization__in=administered)
     return people.filter(pk__in=joined.values("user_id"))
+
+
+def people_in_reach(user: User) -> QuerySet[User] | None:
+    """Return the people over whom a user has all rights of their site roles, and themselves.
+
+    Those are who hold no role that the user could not have given. None is everybody.
+    """
+    grants = site_grants(user)
+    if grants >= ALL_ROLES:
+        return None
+    beyond = [role for role in OrganizationRole.values if role not in grants]
+    held, default = (_holding(name, beyond) for name in ("roles", "default_roles"))
+    memberships_beyond = OrganizationMember.objects.alias(
+        roles_text=Cast("roles", TextField()),
+        default_roles_text=Cast("organization__default_org_member_roles", TextField()),
+    ).filter(held | default, organization__deleted=False)
+    plain = Q(rbac_roles=[]) & ~Q(pk__in=memberships_beyond.values("user_id"))
+    return User.objects.filter(plain | Q(pk=user.pk))
+
+
+def _holding(name: str, roles: Iterable[str]) -> Q:
+    """Match lists of roles, as JSON in the text `{name}_text`, that have one of `roles`."""
+    return reduce(or_, (Q(**{f"{name}_text__contains": f'"{role}"'}) for role in roles), Q())
 
 
 def organization_ids_of(people: Sequence[User]) -> dict[UUID, list[UUID]]:
@@ -254,6 +280,13 @@ def list_groups_for(user: User, named: str | None = None) -> list[Group]:
     return list_groups_of(*_organizations_with(user, OrganizationRight.GROUPS_READ))
 
 
+def manageable_groups(user: User) -> list[Group]:
+    """Return the groups of organisations whose groups a user may change everywhere, as listed."""
+    if OrganizationRight.GROUPS_UPDATE in every_organization_rights(user):
+        return _listed(Group.objects.all())
+    return list_groups_of(*_organizations_with(user, OrganizationRight.GROUPS_UPDATE))
+
+
 def list_groups_of(*organization_ids: UUID) -> list[Group]:
     """Return the groups of live organisations, Everyone first, the others by name."""
     return _listed(Group.objects.filter(organization__in=organization_ids))
@@ -311,16 +344,21 @@ def member_counts(groups: Iterable[Group]) -> dict[UUID, int]:
         .values_list("group_id")
         .annotate(Count("id"))
     )
-    everyone = (
-        OrganizationMember.objects.filter(
-            organization_id__in=[group.pk for group in listed if group.is_everyone],
-            user__deleted=False,
-            user__is_system=False,
-        )
-        .values_list("organization_id")
-        .annotate(Count("id"))
-    )
-    return dict(explicit) | dict(everyone)
+    everyone = organization_member_counts(group.pk for group in listed if group.is_everyone)
+    return dict(explicit) | everyone
+
+
+def organization_member_counts(organizations: Iterable[Organization | UUID]) -> dict[UUID, int]:
+    """Return how many people, without system users, are in each organisation."""
+    visible = {"user__deleted": False, "user__is_system": False}
+    members = OrganizationMember.objects.filter(organization__in=list(organizations), **visible)
+    return dict(members.values_list("organization_id").annotate(Count("id")))
+
+
+def group_counts(people: Iterable[User]) -> dict[UUID, int]:
+    """Return in how many groups each of these people is, without Everyone."""
+    listed = GroupMember.objects.filter(user__in=list(people))
+    return dict(listed.values_list("user_id").annotate(Count("id")))
 
 
 # tokens

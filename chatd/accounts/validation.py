@@ -22,6 +22,7 @@ RESERVED_USERNAMES = frozenset({ME, "login", "logout"})
 """They mean something else in a path."""
 
 _TAKEN = "This value is already in use and should be unique."
+_TAKEN_ADVICE = "Somebody or something else has this already; choose another."
 
 
 class Findings:
@@ -85,7 +86,7 @@ def check_username(username: str) -> None:
 
 def taken(message: str, *fields: str) -> ChatdError:
     """Return the 409 for values of fields that belong to somebody else."""
-    wrong = [Validation(field, _TAKEN) for field in fields]
+    wrong = [Validation(field, _TAKEN, _TAKEN_ADVICE) for field in fields]
     return ChatdError(ErrorCode.CONFLICT, message, validations=wrong)
 
 

@@ -4,6 +4,7 @@ Belongs here: what all those pages share. Who may open which is `accounts.policy
 asked through `User.has_perm`. Does not belong here: what a single page shows or stores.
 """
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
@@ -15,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from chatd.core.errors import ChatdError
+from chatd.core.errors import ChatdError, Validation
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
@@ -39,6 +40,8 @@ class ActionAdmin(ModelAdmin[M]):
     """
 
     form_fields: dict[str, str] = {}
+    atomic_actions = True
+    """Is an action of the list all or nothing? If not, it tells of each refusal itself."""
     warn_unsaved_form = True
     list_filter_submit = True
     compressed_fields = False
@@ -54,6 +57,9 @@ class ActionAdmin(ModelAdmin[M]):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
+        # What was done is in the audit log, which not everybody here may read.
+        reads_log = request.user.has_perm("audit.view_auditentry")
+        extra_context = {"show_history": reads_log} | (extra_context or {})
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except ChatdError as refusal:
@@ -86,7 +92,7 @@ class ActionAdmin(ModelAdmin[M]):
         if request.method != "POST":
             return super().changelist_view(request, extra_context)
         try:
-            with transaction.atomic():
+            with transaction.atomic() if self.atomic_actions else nullcontext():
                 return super().changelist_view(request, extra_context)
         except ChatdError as refusal:
             tell(request, refusal)
@@ -152,8 +158,13 @@ def tell_how_many(request: HttpRequest, queryset: QuerySet[M], done: str) -> Non
     messages.success(request, f"{count} {name} {done}.")
 
 
+def _words(refused: Validation) -> str:
+    words = refused.advice or refused.detail
+    return f"{words[:1].upper()}{words[1:]}"
+
+
 def _sentence(refusal: ChatdError) -> str:
-    details = [each.detail for each in refusal.validations] or [refusal.detail]
+    details = [_words(each) for each in refusal.validations] or [refusal.detail]
     return " ".join(filter(None, [refusal.message, *details]))
 
 
@@ -167,7 +178,7 @@ def _refused(
                 return
             for each in refusal.validations:
                 name = names.get(each.field, each.field)
-                self.add_error(name if name in self.fields else None, each.detail)
+                self.add_error(name if name in self.fields else None, _words(each))
             if not refusal.validations:
                 self.add_error(None, _sentence(refusal))
 

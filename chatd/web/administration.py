@@ -111,8 +111,8 @@ def _steps() -> list[tuple[str, Step]]:
             Step(
                 "Bring people in",
                 "Make accounts; each new one can have chats at once.",
-                reverse("admin:accounts_user_changelist"),
-                "See the people",
+                reverse("admin:accounts_user_add"),
+                "Add a person",
                 User.objects.live().exclude(is_system=True)[1:2].exists(),
             ),
         ),
@@ -121,8 +121,8 @@ def _steps() -> list[tuple[str, Step]]:
             Step(
                 "Make a group",
                 "Groups share chats and have limits of their own.",
-                reverse("admin:accounts_organization_changelist"),
-                "See the groups",
+                reverse("admin:accounts_group_add"),
+                "Add a group",
                 Group.objects.exclude(pk__in=Group.objects.values("organization_id")).exists(),
             ),
         ),
