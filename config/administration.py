@@ -48,6 +48,7 @@ NAVIGATION: list[dict[str, Any]] = [
     ),
     _group(
         "Operation",
+        _page("Settings", "tune", "preferences.sitesetting"),
         _page("Chats", "forum", "chats.chat"),
         _page("Audit log", "history", "audit.auditentry"),
     ),
@@ -80,6 +81,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("img/favicon.svg")}
     ],
+    "SCRIPTS": [lambda request: static("js/administration.js")],
     "STYLES": [lambda request: static("css/administration.css")],
     "DASHBOARD_CALLBACK": "chatd.web.administration.overview",
     "SIDEBAR": {"navigation": NAVIGATION},

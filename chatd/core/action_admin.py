@@ -10,20 +10,32 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 
 from chatd.core.errors import ChatdError, Validation
+from chatd.core.paging import BoundedPaginator
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin, TabularInline
 else:
     from unfold.admin import ModelAdmin, TabularInline
 
-__all__ = ["ActionAdmin", "ReadOnlyAdmin", "TabularInline", "hold", "tell", "tell_how_many"]
+__all__ = [
+    "ActionAdmin",
+    "PageAdmin",
+    "ReadOnlyAdmin",
+    "TabularInline",
+    "hold",
+    "sentence",
+    "tell",
+    "tell_how_many",
+]
 
 M = TypeVar("M", bound=Model)
 
@@ -42,11 +54,14 @@ class ActionAdmin(ModelAdmin[M]):
     form_fields: dict[str, str] = {}
     atomic_actions = True
     """Is an action of the list all or nothing? If not, it tells of each refusal itself."""
+    stores_one_by_one = False
+    """What is done on a list is done to each chosen row by itself, not to all or none."""
     warn_unsaved_form = True
     list_filter_submit = True
     compressed_fields = False
     show_full_result_count = False
     list_per_page = 50
+    paginator = BoundedPaginator
 
     # Saving
 
@@ -89,7 +104,7 @@ class ActionAdmin(ModelAdmin[M]):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        if request.method != "POST":
+        if request.method != "POST" or self.stores_one_by_one:
             return super().changelist_view(request, extra_context)
         try:
             with transaction.atomic() if self.atomic_actions else nullcontext():
@@ -146,9 +161,51 @@ def hold(request: HttpRequest) -> None:
     setattr(request, _HELD, True)
 
 
+class PageAdmin(ReadOnlyAdmin[M]):
+    """A page of its own where others have a list: it has the list's address and rights.
+
+    `page` answers GET and POST; no single row can be opened.
+    """
+
+    template = ""
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view(self.changelist_view)
+        return [path("", view, name=f"{name}_changelist")]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return self.page(request)
+
+    def may_change(self, request: HttpRequest) -> bool:
+        """Tell whether what is on the page may be changed, not only seen."""
+        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+
+    def page(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request for the page."""
+        raise NotImplementedError
+
+    def render(
+        self, request: HttpRequest, title: str, context: dict[str, Any], status: int = 200
+    ) -> TemplateResponse:
+        """Return the page in the frame of the administration."""
+        whole = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "may_change": self.may_change(request),
+            **context,
+        }
+        return TemplateResponse(request, self.template, whole, status=status)
+
+
 def tell(request: HttpRequest, refusal: ChatdError) -> None:
     """Show a refusal on the next page."""
-    messages.error(request, _sentence(refusal))
+    messages.error(request, sentence(refusal))
 
 
 def tell_how_many(request: HttpRequest, queryset: QuerySet[M], done: str) -> None:
@@ -163,7 +220,8 @@ def _words(refused: Validation) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
-def _sentence(refusal: ChatdError) -> str:
+def sentence(refusal: ChatdError) -> str:
+    """Return all that a refusal says, for people."""
     details = [_words(each) for each in refusal.validations] or [refusal.detail]
     return " ".join(filter(None, [refusal.message, *details]))
 
@@ -180,7 +238,7 @@ def _refused(
                 name = names.get(each.field, each.field)
                 self.add_error(name if name in self.fields else None, _words(each))
             if not refusal.validations:
-                self.add_error(None, _sentence(refusal))
+                self.add_error(None, sentence(refusal))
 
     return Refused
 

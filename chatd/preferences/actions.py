@@ -54,6 +54,21 @@ def change_system_prompt(actor: Actor, wanted: Callable[[], tuple[str, bool | No
 
 
 @transaction.atomic
+def reset_setting(actor: Actor, setting: Setting[Any]) -> None:
+    """Have the default hold again; what is not stored is a success. Raises ChatdError 403, 404."""
+    check_may_change(actor.user, setting)
+    rows = SiteSetting.objects.select_for_update().filter(key=setting.key)
+    before = rows.values_list("value", flat=True).first()
+    if before is None:
+        return
+    rows.delete()
+    resource = Resource("setting", setting.key, setting.label)
+    record(actor.author, Action.DELETE, resource, before={"value": before})
+    if setting.notice:
+        announce_config(setting.notice, NIL_UUID)
+
+
+@transaction.atomic
 def store_settings(author: Author, assignments: Iterable[Assignment]) -> None:
     """Store settings of the deployment, all or none; whoever calls has checked the rights."""
     # By key, as the rows are locked: two changes at once must not wait for each other.

@@ -10,7 +10,7 @@ from chatd.core.errors import Validation, bad_request
 from chatd.core.prompts import sanitize_prompt
 from chatd.preferences import codecs
 from chatd.preferences.codecs import Advisor, OverrideMode, PersonalOverride
-from chatd.preferences.setting import Setting
+from chatd.preferences.setting import Kind, Setting
 
 MAX_PROMPT_BYTES = 128 * 1024
 MAX_DAYS = 3650
@@ -27,11 +27,19 @@ def prompt_setting(refusal: str, **about: Any) -> Setting[str]:
             raise bad_request(refusal, detail=limit)
         return cleaned
 
-    return Setting(default="", decode=sanitize_prompt, encode=str, check=check, **about)
+    return Setting(
+        default="", decode=sanitize_prompt, encode=str, check=check, kind=Kind.TEXT, **about
+    )
 
 
 def flag_setting(*, default: bool = False, **about: Any) -> Setting[bool]:
-    return Setting(default=default, decode=codecs.decode_flag, encode=codecs.encode_flag, **about)
+    return Setting(
+        default=default,
+        decode=codecs.decode_flag,
+        encode=codecs.encode_flag,
+        kind=Kind.FLAG,
+        **about,
+    )
 
 
 def days_setting(subject: str, *, default: int, **about: Any) -> Setting[int]:
@@ -44,11 +52,13 @@ def days_setting(subject: str, *, default: int, **about: Any) -> Setting[int]:
             raise bad_request(f"{subject} days must be between 0 and {MAX_DAYS}.")
         return days
 
-    return Setting(default=default, decode=decode, encode=str, check=check, **about)
+    return Setting(default=default, decode=decode, encode=str, check=check, kind=Kind.DAYS, **about)
 
 
 def model_setting(**about: Any) -> Setting[UUID | None]:
-    return Setting(default=None, decode=codecs.decode_id, encode=codecs.encode_id, **about)
+    return Setting(
+        default=None, decode=codecs.decode_id, encode=codecs.encode_id, kind=Kind.MODEL, **about
+    )
 
 
 # Texts and checks of single settings

@@ -12,7 +12,7 @@ from chatd.accounts.policy import SiteRight
 from chatd.preferences import codecs, kinds
 from chatd.preferences.codecs import Advisor, OverrideMode, PersonalOverride
 from chatd.preferences.kinds import days_setting, flag_setting, model_setting, prompt_setting
-from chatd.preferences.setting import Setting
+from chatd.preferences.setting import Kind, Setting, SettingGroup
 
 ADMINS = SiteRight.CONFIG_UPDATE
 AUDITORS = SiteRight.CONFIG_READ
@@ -55,28 +55,31 @@ PLAN_MODE_INSTRUCTIONS = prompt_setting(
     key="agents_chat_plan_mode_instructions",
     label="Plan mode instructions",
     help="Go to the model beside the built-in ones while a chat is in plan mode.",
+    in_effect=False,
     read_right=ADMINS,
-    is_idle=True,
 )
 MODEL_OVERRIDES = {
     ModelOverrideContext.GENERAL: model_setting(
         key="agents_chat_general_model_override",
         label="Model of sub-agents",
-        help="Id of the model config that general sub-agents use; empty is their parent's.",
+        help="Model config, by its id, that general sub-agents use; empty is their parent's.",
+        empty="The model of their parent",
+        in_effect=False,
         read_right=AUDITORS,
-        is_idle=True,
     ),
     ModelOverrideContext.EXPLORE: model_setting(
         key="agents_chat_explore_model_override",
         label="Model of exploring sub-agents",
-        help="Id of the model config that exploring sub-agents use; empty is their parent's.",
+        help="Model config, by its id, that exploring sub-agents use; empty is their parent's.",
+        empty="The model of their parent",
+        in_effect=False,
         read_right=AUDITORS,
-        is_idle=True,
     ),
     ModelOverrideContext.TITLE_GENERATION: model_setting(
         key="agents_chat_title_generation_model_override",
         label="Model of titles",
-        help="Id of the model config that writes titles; empty chooses a small one.",
+        help="Model config, by its id, that writes titles; empty chooses a small one.",
+        empty="A small model, chosen by itself",
         read_right=AUDITORS,
     ),
 }
@@ -90,35 +93,38 @@ DESKTOP_ENABLED = flag_setting(
     key="agents_desktop_enabled",
     label="Desktop",
     help="Lets agents use the desktop of a workspace.",
-    is_idle=True,
+    in_effect=False,
 )
 COMPUTER_USE_PROVIDER = Setting(
     key="agents_computer_use_provider",
     label="Computer use",
-    help="Kind of provider whose models use a desktop: `anthropic` or `openai`.",
+    help="Kind of provider whose models use a desktop: anthropic or openai.",
     default="anthropic",
     decode=kinds.decode_computer_use,
     encode=str,
     check=kinds.check_computer_use,
-    is_idle=True,
+    kind=Kind.CHOICE,
+    choices=kinds.COMPUTER_USE_PROVIDERS,
+    in_effect=False,
 )
 ADVISOR = Setting(
     key="agents_advisor_config",
     label="Advisor",
-    help="JSON: whether agents may ask an advisor, how often, at what length, of which model.",
+    help="Whether agents may ask an advisor, how often, at what length, of which model; JSON.",
     default=Advisor(),
     decode=codecs.decode_advisor,
     encode=codecs.encode_advisor,
     check=kinds.check_advisor,
+    kind=Kind.ADVISOR,
+    in_effect=False,
     notice="advisor_config",
-    is_idle=True,
 )
 DEBUG_LOGGING_ALLOWED = flag_setting(
     key="agents_chat_debug_logging_allow_users",
     label="People may record model calls",
     help="Lets everybody have the model calls of their own chats recorded.",
+    in_effect=False,
     read_right=AUDITORS,
-    is_idle=True,
 )
 WORKSPACE_TTL = Setting(
     key="agents_workspace_ttl",
@@ -128,19 +134,21 @@ WORKSPACE_TTL = Setting(
     decode=kinds.decode_ttl,
     encode=codecs.encode_millis,
     check=kinds.check_ttl,
-    is_idle=True,
+    kind=Kind.DURATION,
+    in_effect=False,
 )
 TEMPLATE_ALLOWLIST: Setting[tuple[UUID, ...]] = Setting(
     key="agents_template_allowlist",
     label="Templates",
-    help="JSON list of the templates that chats may make workspaces of; empty is all.",
+    help="Ids of the templates that chats may make workspaces of; empty is all.",
     default=(),
     decode=codecs.decode_ids,
     encode=codecs.encode_ids,
     check=kinds.check_templates,
+    kind=Kind.IDS,
+    in_effect=False,
     read_right=AUDITORS,
     hides_refused_writes=True,
-    is_idle=True,
 )
 RETENTION_DAYS = days_setting(
     "Retention",
@@ -164,22 +172,18 @@ AUTO_ARCHIVE_DAYS = days_setting(
     help="Days without a message after which a chat is archived; 0 is never.",
 )
 
-SITE_SETTINGS: tuple[Setting[Any], ...] = (
-    SYSTEM_PROMPT,
-    INCLUDE_DEFAULT_PROMPT,
-    PLAN_MODE_INSTRUCTIONS,
-    *MODEL_OVERRIDES.values(),
-    PERSONAL_OVERRIDES_ALLOWED,
-    DESKTOP_ENABLED,
-    COMPUTER_USE_PROVIDER,
-    ADVISOR,
-    DEBUG_LOGGING_ALLOWED,
-    WORKSPACE_TTL,
-    TEMPLATE_ALLOWLIST,
-    RETENTION_DAYS,
-    DEBUG_RETENTION_DAYS,
-    AUTO_ARCHIVE_DAYS,
+SITE_GROUPS: tuple[SettingGroup, ...] = (
+    SettingGroup("Prompts", (SYSTEM_PROMPT, INCLUDE_DEFAULT_PROMPT, PLAN_MODE_INSTRUCTIONS)),
+    SettingGroup("Models", (*MODEL_OVERRIDES.values(), PERSONAL_OVERRIDES_ALLOWED)),
+    SettingGroup("Agents", (DESKTOP_ENABLED, COMPUTER_USE_PROVIDER, ADVISOR)),
+    SettingGroup("Recording", (DEBUG_LOGGING_ALLOWED,)),
+    SettingGroup("Workspaces", (WORKSPACE_TTL, TEMPLATE_ALLOWLIST)),
+    SettingGroup("Retention", (RETENTION_DAYS, DEBUG_RETENTION_DAYS, AUTO_ARCHIVE_DAYS)),
 )
+SITE_SETTINGS = tuple(setting for group in SITE_GROUPS for setting in group.settings)
+
+NOT_IN_EFFECT = "Not in effect yet."
+"""Said of a setting that is kept and shown while what it governs is not part of this version."""
 
 # Settings of people
 
@@ -193,7 +197,8 @@ def _sub_agents(context: str, label: str) -> Setting[PersonalOverride]:
         decode=codecs.decode_personal_override,
         encode=codecs.encode_personal_override,
         hint="What agents that a chat starts for a part of its work are to use.",
-        is_idle=True,
+        kind=Kind.PERSONAL_MODEL,
+        in_effect=False,
     )
 
 
@@ -210,7 +215,7 @@ PERSONAL_DEBUG_LOGGING = flag_setting(
     label="Record model calls",
     help="Records the model calls of this person's chats, while that is allowed.",
     hint="What is sent to models in your chats, and what comes back, is kept for you to look at.",
-    is_idle=True,
+    in_effect=False,
 )
 PERSONAL_OVERRIDES = {
     PersonalOverrideContext.ROOT: Setting(
@@ -220,6 +225,7 @@ PERSONAL_OVERRIDES = {
         default=PersonalOverride(OverrideMode.CHAT_DEFAULT),
         decode=codecs.decode_root_override,
         encode=codecs.encode_personal_override,
+        kind=Kind.PERSONAL_MODEL,
         check=kinds.check_root_override,
         hint="What new chats use when no other model is picked for them.",
     ),
@@ -237,7 +243,8 @@ COMPACTION_THRESHOLD: Setting[int | None] = Setting(
     decode=kinds.decode_percent,
     encode=kinds.encode_percent,
     check=kinds.check_percent,
-    is_idle=True,
+    kind=Kind.PERCENT,
+    in_effect=False,
 )
 
 PERSONAL_SETTINGS: tuple[Setting[Any], ...] = (

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Any, Generic, TypeVar
 
 from chatd.accounts.policy import SiteRight
@@ -14,6 +15,25 @@ def any_value(value: T) -> T:
     return value
 
 
+class Kind(Enum):
+    """What a value is, for who shows or asks for it."""
+
+    TEXT = auto()
+    """A text for models, of many lines."""
+    FLAG = auto()
+    DAYS = auto()
+    DURATION = auto()
+    """Milliseconds."""
+    MODEL = auto()
+    """The id of a model config."""
+    CHOICE = auto()
+    """One of `choices`."""
+    IDS = auto()
+    ADVISOR = auto()
+    PERSONAL_MODEL = auto()
+    PERCENT = auto()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting(Generic[T]):
     """One setting, of the deployment or of each person.
@@ -21,9 +41,10 @@ class Setting(Generic[T]):
     `decode` returns None for a text that cannot be understood and never raises. `check` returns
     the value to be stored, or raises ChatdError 400. `read_right` is None when everybody who is
     signed in may read it. A setting with a `parameter` stands for one setting per value of it:
-    see `of`. `notice` is the kind of change that other programs are told of. `help` speaks of the
-    text that is stored; `hint` stands beside the field of a form instead, where that is another
-    one. A setting that `is_idle` is kept and shown, and nothing goes by it yet.
+    see `of`. `notice` is the kind of change that other programs are told of. While it is not
+    `in_effect` it is kept and shown, but what it governs is not built yet. `empty` says what holds
+    where no model is chosen. `help` speaks of the text that is stored; `hint` stands beside the field
+    of a form instead, where that is another one.
     """
 
     key: str
@@ -32,17 +53,24 @@ class Setting(Generic[T]):
     default: T
     decode: Callable[[str], T | None]
     encode: Callable[[T], str]
+    kind: Kind
     check: Callable[[T], T] = any_value
     read_right: SiteRight | None = None
     hides_refused_writes: bool = False
     parameter: str = ""
     notice: str = ""
+    in_effect: bool = True
+    choices: tuple[str, ...] = ()
+    empty: str = ""
     hint: str = ""
-    is_idle: bool = False
 
     @property
     def form_hint(self) -> str:
         return self.hint or self.help
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.in_effect
 
     def of(self, parameter: object) -> "Setting[T]":
         """Return the setting for one value of the parameter."""
@@ -51,6 +79,14 @@ class Setting(Generic[T]):
     def to(self, value: T) -> "Assignment":
         """Return the value in the form in which it is stored. Raises ChatdError 400."""
         return Assignment(self, self.encode(self.check(value)))
+
+
+@dataclass(frozen=True, slots=True)
+class SettingGroup:
+    """Settings that belong together, under a heading."""
+
+    title: str
+    settings: tuple[Setting[Any], ...]
 
 
 @dataclass(frozen=True, slots=True)

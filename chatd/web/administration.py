@@ -15,6 +15,8 @@ from django.utils.http import urlencode
 
 from chatd.accounts.models import Group, User
 from chatd.core.errors import forbidden
+from chatd.preferences.registry import SYSTEM_PROMPT
+from chatd.preferences.selectors import site_value
 from chatd.providers.models import AIProvider, ModelConfig
 from chatd.providers.price_models import ModelPrice
 from chatd.spending.selectors import usage_limit
@@ -104,6 +106,16 @@ def _steps() -> list[tuple[str, Step]]:
                 reverse("admin:providers_modelconfig_changelist"),
                 "See the models",
                 models.exists() and not models.filter(~Exists(priced)).exists(),
+            ),
+        ),
+        (
+            "preferences.change_sitesetting",
+            Step(
+                "Tell models how to answer",
+                "Write the prompt that opens every chat; see the other settings.",
+                reverse("admin:preferences_sitesetting_changelist"),
+                "See the settings",
+                bool(site_value(SYSTEM_PROMPT)),
             ),
         ),
         (

@@ -20,15 +20,17 @@ from chatd.preferences.registry import (
     ADVISOR,
     COMPACTION_THRESHOLD,
     COMPUTER_USE_PROVIDER,
+    NOT_IN_EFFECT,
     PERSONAL_OVERRIDES,
     PERSONAL_SETTINGS,
     RETENTION_DAYS,
+    SITE_GROUPS,
     SITE_SETTINGS,
     SYSTEM_PROMPT,
     WORKSPACE_TTL,
     PersonalOverrideContext,
 )
-from chatd.preferences.setting import Setting, Values
+from chatd.preferences.setting import Kind, Setting, Values
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 READERS = {
@@ -46,6 +48,14 @@ def documented(heading: str) -> list[str]:
     return re.findall(r"^\| `.*$", section.split("\n## ")[0], re.MULTILINE)
 
 
+def tables(heading: str) -> dict[str, list[str]]:
+    """Return the rows of the tables below a heading, by the headings of their groups."""
+    section = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
+    groups = re.split(r"^### (.*)$", section.split("\n## ")[0], flags=re.MULTILINE)
+    pairs = zip(groups[1::2], groups[2::2], strict=True)
+    return {title: re.findall(r"^\| `.*$", text, re.MULTILINE) for title, text in pairs}
+
+
 def row(setting: Setting[Any], *columns: str) -> str:
     """Return the row of the documentation for a setting."""
     key = setting.key + (f"<{setting.parameter}>" if setting.parameter else "")
@@ -54,14 +64,22 @@ def row(setting: Setting[Any], *columns: str) -> str:
         f"`{key}`",
         f"`{default}`" if default else "none",
         *columns,
-        f"{setting.label}. {setting.help}",
+        f"{setting.label}. {setting.help}{'' if setting.in_effect else f' {NOT_IN_EFFECT}'}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def test_the_settings_of_the_deployment_are_documented_as_they_are() -> None:
-    expected = [row(setting, READERS[setting.read_right]) for setting in SITE_SETTINGS]
-    assert documented("Settings of the deployment") == expected
+    assert tables("Settings of the deployment") == {
+        group.title: [row(setting, READERS[setting.read_right]) for setting in group.settings]
+        for group in SITE_GROUPS
+    }
+
+
+@each_setting
+def test_a_setting_has_what_its_kind_needs(setting: Setting[Any]) -> None:
+    assert bool(setting.choices) == (setting.kind is Kind.CHOICE)
+    assert bool(setting.empty) == (setting.kind is Kind.MODEL)
 
 
 def test_the_settings_of_people_are_documented_as_they_are() -> None:
