@@ -43,8 +43,8 @@ class Setting(Generic[T]):
     signed in may read it. A setting with a `parameter` stands for one setting per value of it:
     see `of`. `notice` is the kind of change that other programs are told of. While it is not
     `in_effect` it is kept and shown, but what it governs is not built yet. `empty` says what holds
-    where no model is chosen. `help` speaks of the text that is stored; `hint` stands beside the field
-    of a form instead, where that is another one.
+    where no model is chosen. `help` speaks of the text that is stored; `hint` stands beside the
+    field of a form instead, where that is another one.
     """
 
     key: str

@@ -18,6 +18,7 @@ from chatd.audit.actions import Resource, audited, record, refusals_recorded
 from chatd.audit.models import Action
 from chatd.core.clock import now
 from chatd.core.errors import bad_request, forbidden, not_found
+from chatd.spending.amounts import NOT_POSITIVE, refused_limit
 from chatd.spending.models import SpendDay, UsageLimitConfig
 from chatd.spending.periods import Period
 
@@ -51,10 +52,8 @@ def set_usage_limit(actor: Actor, wanted: Callable[[], WantedLimit]) -> UsageLim
 
 def _checked(wanted: WantedLimit) -> dict[str, Any]:
     micros = wanted.spend_limit_micros
-    if micros is not None and micros <= 0:
-        raise bad_request(
-            "Invalid chat usage limit spend limit.", detail="Spend limit must be greater than 0."
-        )
+    if micros is not None and (refused := refused_limit(micros)):
+        raise bad_request("Invalid chat usage limit spend limit.", detail=refused)
     period = wanted.period or (Period.MONTH if micros is None else "")
     if period not in Period.values:
         raise bad_request(
@@ -93,7 +92,7 @@ OF_USER = OverrideKind(
     unknown="User not found.",
     missing="Chat usage limit override not found.",
     invalid="Invalid chat usage limit override.",
-    not_positive="Spend limit must be greater than 0.",
+    not_positive=NOT_POSITIVE,
 )
 OF_GROUP = OverrideKind(
     lock=lock_group,
@@ -115,8 +114,8 @@ def set_override(
     found_id = holder_id()
     with refusals_recorded(actor.author, Resource(OVERRIDE, str(found_id))), transaction.atomic():
         wanted = micros()
-        if wanted <= 0:
-            raise bad_request(kind.invalid, detail=kind.not_positive)
+        if refused := refused_limit(wanted, kind.not_positive):
+            raise bad_request(kind.invalid, detail=refused)
         holder = kind.lock(found_id)
         if holder is None:
             raise not_found(kind.unknown)

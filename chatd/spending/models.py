@@ -70,6 +70,7 @@ class SpendDay(models.Model):
                 fields=["owner", "day", "organization"], name="spend_day_unique"
             ),
         ]
+        indexes = [models.Index(fields=["day"], name="spend_day_by_day")]
 
     def __str__(self) -> str:
         return f"spend of {self.owner_id} on {self.day}"

@@ -37,7 +37,7 @@ def list_group_overrides() -> list[Group]:
     limited = Group.objects.filter(
         chat_spend_limit_micros__isnull=False, organization__deleted=False
     )
-    return list(limited.order_by("name", "pk"))
+    return list(limited.select_related("organization").order_by("name", "pk"))
 
 
 def standing_of(

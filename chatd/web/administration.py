@@ -143,7 +143,7 @@ def _steps() -> list[tuple[str, Step]]:
             Step(
                 "Set a spending limit",
                 "What everybody may spend in a day, a week or a month.",
-                reverse("admin:index"),
+                reverse("admin:spending_usagelimitconfig_changelist"),
                 "Set the limit",
                 limit is not None and limit.enabled,
             ),

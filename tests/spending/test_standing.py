@@ -20,6 +20,7 @@ from chatd.spending.limits import Standing
 from chatd.spending.models import UsageLimitConfig
 from chatd.spending.periods import Period, Window
 from chatd.spending.selectors import standing_of
+from chatd.spending.standings import list_standings
 from tests.conftest import Cast
 from tests.support.spending import limit_everybody, spend
 
@@ -101,6 +102,11 @@ def test_a_standing_is_what_a_sum_over_all_messages_says(
         about = None if world.about is None else organizations[world.about].pk
         found = standing_of(cast.alice.pk, organization_id=about, at=NOW)
         assert found == reference(cast.alice.pk, about)
+        listed = {each.user.pk: each for each in list_standings(NOW).people}
+        if everywhere := reference(cast.alice.pk, None):
+            mine = listed.get(cast.alice.pk)
+            assert (mine.spent_micros if mine else 0) == everywhere.spent_micros
+            assert mine is None or mine.limit_micros == everywhere.limit_micros
         transaction.set_rollback(True)
 
 
