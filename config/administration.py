@@ -51,6 +51,7 @@ NAVIGATION: list[dict[str, Any]] = [
         _page("Settings", "tune", "preferences.sitesetting"),
         _page("Usage limits", "speed", "spending.usagelimitconfig"),
         _page("Chats", "forum", "chats.chat"),
+        _page("Failed turns", "error", "chats.failedturn"),
         _page("Audit log", "history", "audit.auditentry"),
     ),
 ]

@@ -182,6 +182,7 @@ ADMINISTRATION: dict[str, tuple[SiteRight | OrganizationRight, SiteRight | Organ
     "spending.usagelimitconfig": _CONFIG,
     "mcp.mcpserverconfig": _CONFIG,
     "chats.chat": (SiteRight.CHATS_READ, SiteRight.CHATS_READ),
+    "chats.failedturn": (SiteRight.CHATS_READ, SiteRight.CHATS_READ),
     "audit.auditentry": (SiteRight.AUDIT_READ, SiteRight.AUDIT_READ),
 }
 """What it takes to see a page of the administration, and to change what is on it.

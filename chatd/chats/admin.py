@@ -1,16 +1,241 @@
-"""Admin of chats: to look at, not to change. States are changed by the state machine alone."""
+"""Admin of chats: their state, never their words; what is done goes through the API's actions."""
 
-from django.contrib import admin
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
 
-from chatd.chats.models import Chat
-from chatd.core.action_admin import ReadOnlyAdmin
+from django.contrib import admin, messages
+from django.contrib.admin.options import ModelAdmin
+from django.db.models import Q, QuerySet, Sum
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import (
+    BooleanRadioFilter,
+    ChoicesDropdownFilter,
+    RelatedDropdownFilter,
+)
+
+from chatd.accounts.actor import Actor
+from chatd.accounts.models import User
+from chatd.chats.actions import interrupt_chat
+from chatd.chats.models import Chat, ChatMessage, FailedTurn, Status
+from chatd.chats.properties import ChatChanges, update_chat
+from chatd.chats.search import chats_titled
+from chatd.chats.wire import error_body
+from chatd.core.action_admin import ReadOnlyAdmin, labelled, sentence
+from chatd.core.errors import ChatdError
+from chatd.core.ids import canonical_uuid
+from chatd.spending.amounts import exact_dollars
+
+MAX_OWNERS = 50
+"""How many people a search finds chats of."""
+
+_COLOURS: Mapping[str, str] = {
+    **dict.fromkeys(Status, ""),
+    Status.RUNNING: "success",
+    Status.PENDING: "info",
+    Status.REQUIRES_ACTION: "warning",
+    Status.ERROR: "danger",
+}
+_ABOUT = (
+    "title",
+    "state",
+    "went_wrong",
+    "owner",
+    "organization",
+    "of_model",
+    "cost",
+    "created_at",
+    "updated_at",
+    "links",
+)
+
+
+class _ChatPages(ReadOnlyAdmin[Chat]):
+    """What the lists of chats share: how chats are found, shown and acted on."""
+
+    list_select_related = ("owner", "organization", "last_model_config__ai_provider")
+    list_disable_select_all = True
+    stores_one_by_one = True
+    ordering = ("-updated_at", "-id")
+    search_fields = ("title",)
+    search_help_text = "Words of the title, a person, or an id"
+    fields = _ABOUT
+    readonly_fields = _ABOUT
+
+    # Finding
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Chat], search_term: str
+    ) -> tuple[QuerySet[Chat], bool]:
+        """Find by id, owner and title, each by an index: no text of a chat is gone through."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        if (found := canonical_uuid(text)) is not None:
+            of_it = Q(pk=found) | Q(root_chat=found) | Q(owner=found)
+            return queryset.filter(of_it), False
+        return queryset.filter(Q(pk__in=chats_titled(text)) | Q(owner__in=_people(text))), False
+
+    # What is shown
+
+    @admin.display(description="Title")
+    def title_shown(self, chat: Chat) -> str:
+        return chat.title[:80] or "Without a title"
+
+    @admin.display(description="State")
+    def state(self, chat: Chat) -> str:
+        archived = ", archived" if chat.archived else ""
+        return f"{chat.get_status_display()}{archived}"
+
+    @labelled("State", _COLOURS)
+    def state_label(self, chat: Chat) -> tuple[str, str]:
+        return chat.status, self.state(chat)
+
+    @admin.display(description="Model")
+    def of_model(self, chat: Chat) -> str:
+        config = chat.last_model_config
+        return f"{config} ({config.ai_provider or config.provider})"
+
+    @admin.display(description="Last error")
+    def went_wrong(self, chat: Chat) -> str:
+        error = error_body(chat.last_error)
+        if error is None:
+            return "None"
+        parts = [error["message"], error.get("detail", "")]
+        if error.get("provider"):
+            parts.append(f"Provider: {error['provider']}.")
+        if error.get("status_code"):
+            parts.append(f"It answered with status {error['status_code']}.")
+        return " ".join(filter(None, parts))
+
+    @admin.display(description="Cost so far")
+    def cost(self, chat: Chat) -> str:
+        """Sum what all messages cost, those that were deleted too."""
+        costs = ChatMessage.objects.filter(chat=chat).aggregate(sum=Sum("total_cost_micros"))
+        return f"${exact_dollars(costs['sum'] or 0)}"
+
+    @admin.display(description="Go to")
+    def links(self, chat: Chat) -> SafeString:
+        audit = urlencode({"resource_type": "chat", "resource_id": str(chat.pk)})
+        targets = [
+            (f"/chats/{chat.pk}", "The chat"),
+            (f"{reverse('admin:audit_auditentry_changelist')}?{audit}", "Its audit entries"),
+            (f"/api/experimental/chats/{chat.pk}/debug/runs", "Recorded model calls (JSON)"),
+        ]
+        return format_html_join(" · ", '<a class="page-link" href="{}">{}</a>', targets)
+
+    # What can be done
+
+    @admin.action(description="Interrupt: stop what runs, keep what had come")
+    def interrupt(self, request: HttpRequest, queryset: QuerySet[Chat]) -> None:
+        actor = _acting(request)
+        _each(self, request, queryset, "Interrupted", lambda key: interrupt_chat(actor, key))
+
+    @admin.action(description="Archive, with sub-chats")
+    def archive(self, request: HttpRequest, queryset: QuerySet[Chat]) -> None:
+        _set_archived(self, request, queryset, archived=True)
+
+    @admin.action(description="Unarchive, with sub-chats")
+    def unarchive(self, request: HttpRequest, queryset: QuerySet[Chat]) -> None:
+        _set_archived(self, request, queryset, archived=False)
 
 
 @admin.register(Chat)
-class ChatAdmin(ReadOnlyAdmin[Chat]):
-    list_display = ("title", "owner", "status", "archived", "updated_at")
-    list_filter = ("status", "archived")
-    list_select_related = ("owner",)
-    search_fields = ("title", "owner__username")
-    show_full_result_count = False
-    exclude = ("user_acl", "group_acl")
+class ChatAdmin(_ChatPages):
+    list_display = (
+        "title_shown",
+        "state_label",
+        "owner",
+        "organization",
+        "of_model",
+        "updated_at",
+    )
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        ("archived", BooleanRadioFilter),
+        ("organization", RelatedDropdownFilter),
+        ("last_model_config__ai_provider", RelatedDropdownFilter),
+        ("last_model_config", RelatedDropdownFilter),
+    )
+    actions = ("interrupt", "archive", "unarchive")
+
+
+@admin.register(FailedTurn)
+class FailedTurnAdmin(_ChatPages):
+    """Chats whose last turn failed. A new message to a chat begins another turn."""
+
+    list_display = (
+        "updated_at",
+        "title_shown",
+        "owner",
+        "of_model",
+        "kind",
+        "message",
+        "retryable",
+    )
+    list_display_links = ("updated_at",)
+    list_filter = (
+        ("organization", RelatedDropdownFilter),
+        ("last_model_config__ai_provider", RelatedDropdownFilter),
+        ("last_model_config", RelatedDropdownFilter),
+    )
+    actions = ("archive",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(status=Status.ERROR)
+
+    @labelled("Kind")
+    def kind(self, chat: Chat) -> str:
+        error = error_body(chat.last_error)
+        return error["kind"].replace("_", " ") if error else ""
+
+    @admin.display(description="What went wrong")
+    def message(self, chat: Chat) -> SafeString:
+        return format_html('<span class="page-words">{}</span>', self.went_wrong(chat))
+
+    @admin.display(description="May work next time", boolean=True)
+    def retryable(self, chat: Chat) -> bool:
+        error = error_body(chat.last_error)
+        return error is not None and error["retryable"]
+
+
+def _acting(request: HttpRequest) -> Actor:
+    assert isinstance(request.user, User)
+    return Actor(request.user)
+
+
+def _people(text: str) -> list[UUID]:
+    named = Q(username__istartswith=text) | Q(email__iexact=text) | Q(name__icontains=text)
+    return list(User.objects.filter(named).values_list("pk", flat=True)[:MAX_OWNERS])
+
+
+def _set_archived(
+    page: ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Chat], *, archived: bool
+) -> None:
+    actor = _acting(request)
+    done = "Archived" if archived else "Unarchived"
+    changes = ChatChanges(archived=archived)
+    _each(page, request, queryset, done, lambda key: update_chat(actor, key, lambda: changes))
+
+
+def _each(
+    page: ModelAdmin[Any],
+    request: HttpRequest,
+    queryset: QuerySet[Chat],
+    done: str,
+    act: Callable[[UUID], object],
+) -> None:
+    """Act on each chosen chat by itself; a refusal is told with its title, the others go on."""
+    count = 0
+    for chat in queryset[: page.list_per_page]:
+        try:
+            act(chat.pk)
+            count += 1
+        except ChatdError as refusal:
+            messages.error(request, f"“{chat.title[:80]}”: {sentence(refusal)}")
+    if count:
+        messages.success(request, f"{done} {count} {'chat' if count == 1 else 'chats'}.")

@@ -248,6 +248,12 @@ class Chat(models.Model):
                 condition=Q(status=Status.REQUIRES_ACTION),
                 name="chat_action_deadline",
             ),
+            models.Index(fields=["-updated_at", "-id"], name="chat_newest"),
+            models.Index(
+                fields=["-updated_at", "-id"],
+                condition=Q(status=Status.ERROR),
+                name="chat_failed",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -257,6 +263,14 @@ class Chat(models.Model):
     def root_id(self) -> uuid.UUID:
         """The chat whose ACL applies: the stored root, else the parent, else the chat itself."""
         return self.root_chat_id or self.parent_chat_id or self.id
+
+
+class FailedTurn(Chat):
+    """A chat whose last turn failed, as a page of the administration of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "failed turn"
 
 
 class ChatMessage(models.Model):

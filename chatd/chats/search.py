@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection
 
 from chatd.accounts.models import User
-from chatd.chats.filters import ChatFilter, apply_filter
+from chatd.chats.filters import MAX_SEARCH_WORDS, ChatFilter, apply_filter
 from chatd.chats.models import VISIBLE_TO_USER, Chat, ChatMessage, ChatSearchEntry, Found, Role
 from chatd.chats.parts import searchable_text
 from chatd.chats.selectors import DEFAULT_PAGE, own_roots, with_unread
@@ -114,6 +114,19 @@ def search_chats_for(
     return found
 
 
+def chats_titled(text: str) -> list[UUID]:
+    """Return the chats, whoever owns them, with every word in their titles; the newest of many."""
+    phrases = search_phrases(text)[:MAX_SEARCH_WORDS]
+    if not phrases:
+        return []
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_TITLES_ON_POSTGRESQL, [_tsquery(phrases, _TITLE), MAX_HITS])
+        else:
+            cursor.execute(_TITLES_ON_SQLITE, [_fts5_query(phrases, _TITLE), MAX_HITS])
+        return [key if isinstance(key, UUID) else UUID(key) for (key,) in cursor.fetchall()]
+
+
 def _ordered(ranks: dict[UUID, _Rank], updated: dict[UUID, datetime]) -> list[UUID]:
     return sorted(updated, key=lambda key: (ranks[key], updated[key], key), reverse=True)
 
@@ -156,6 +169,18 @@ _HITS_ON_SQLITE = f"""
     ) found
     JOIN chats_chatsearchentry entry ON entry.id = found.rowid
 """  # noqa: S608
+
+_TITLES_ON_POSTGRESQL = """
+    SELECT chat_id FROM chats_chatsearchentry
+    WHERE words @@ %s::tsquery AND message_id IS NULL
+    ORDER BY id * -1 LIMIT %s
+"""
+_TITLES_ON_SQLITE = """
+    SELECT chat_id FROM (
+        SELECT rowid AS entry_id FROM chats_search WHERE chats_search MATCH %s
+        ORDER BY rowid DESC LIMIT %s
+    ) JOIN chats_chatsearchentry ON id = entry_id
+"""
 
 
 def _hits(

@@ -4,6 +4,7 @@ Belongs here: what all those pages share. Who may open which is `accounts.policy
 asked through `User.has_perm`. Does not belong here: what a single page shows or stores.
 """
 
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
@@ -32,12 +33,14 @@ __all__ = [
     "ReadOnlyAdmin",
     "TabularInline",
     "hold",
+    "labelled",
     "sentence",
     "tell",
     "tell_how_many",
 ]
 
 M = TypeVar("M", bound=Model)
+F = TypeVar("F", bound=Callable[..., Any])
 
 _REFUSAL = "chatd_refusal"
 _HELD = "chatd_held"
@@ -218,6 +221,17 @@ def tell_how_many(request: HttpRequest, queryset: QuerySet[M], done: str) -> Non
 def _words(refused: Validation) -> str:
     words = refused.advice or refused.detail
     return f"{words[:1].upper()}{words[1:]}"
+
+
+def labelled(description: str, colours: Mapping[str, str] | None = None) -> Callable[[F], F]:
+    """Show a column as a label; with `colours`, by the first of the pair that it returns."""
+
+    def decorate(function: F) -> F:
+        setattr(function, "short_description", description)  # noqa: B010 - functions have no such
+        setattr(function, "label", True if colours is None else dict(colours))  # noqa: B010
+        return function
+
+    return decorate
 
 
 def sentence(refusal: ChatdError) -> str:
