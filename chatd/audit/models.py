@@ -44,6 +44,7 @@ class AuditEntry(models.Model):
             models.Index(fields=["-at", "-id"], name="audit_newest"),
             models.Index(fields=["resource_type", "resource_id", "-id"], name="audit_by_resource"),
             models.Index(fields=["actor_id", "-id"], name="audit_by_actor"),
+            models.Index(fields=["actor_name", "-at", "-id"], name="audit_by_actor_name"),
             models.Index(fields=["organization_id", "-id"], name="audit_by_organization"),
         ]
 
