@@ -2,7 +2,6 @@
 
 import re
 from html import unescape
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -36,6 +35,7 @@ from chatd.preferences.selectors import site_value
 from chatd.preferences.setting import Setting
 from chatd.providers.models import ModelConfig
 from tests.conftest import Cast
+from tests.support.forms import fields_of_form
 from tests.web.conftest import browser_of
 
 pytestmark = pytest.mark.django_db
@@ -43,42 +43,6 @@ pytestmark = pytest.mark.django_db
 PAGE = "/admin/preferences/sitesetting/"
 UNKNOWN = "6a1f0f0e-53a4-4c1d-9c1b-6f2f6f0c7f11"
 TITLES = MODEL_OVERRIDES[ModelOverrideContext.TITLE_GENERATION]
-
-
-class Form(HTMLParser):
-    """What a browser would send of the form on the page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.sent: dict[str, str] = {}
-        self._inside = False
-        self._select = self._text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self._inside = found.get("id") == "settings_form"
-        name = found.get("name", "")
-        if not self._inside or "disabled" in found:
-            return
-        if tag == "textarea":
-            self._text, self.sent[name] = name, ""
-        elif tag == "select":
-            self._select, self.sent[name] = name, ""
-        elif tag == "option" and "selected" in found:
-            self.sent[self._select] = found.get("value", "")
-        elif tag == "input" and (found.get("type") != "checkbox" or "checked" in found):
-            self.sent[name] = found.get("value", "on" if "checked" in found else "")
-
-    def handle_data(self, text: str) -> None:
-        if self._text:
-            # A browser drops the first newline and sends the others as it does everywhere.
-            self.sent[self._text] = text.removeprefix("\n").replace("\n", "\r\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "textarea":
-            self._text = ""
 
 
 @pytest.fixture
@@ -94,7 +58,7 @@ def shown(browser: Client) -> str:
 
 def save(browser: Client, *without: str, **changes: str) -> Any:
     """Open the page, change fields (named with __ for a dot) and save it; return the next page."""
-    form = Form(browser.get(PAGE).content.decode()).sent
+    form = fields_of_form(browser.get(PAGE).content.decode(), "settings_form")
     form |= {name.replace("__", "."): value for name, value in changes.items()}
     for name in without:
         del form[name]
@@ -168,7 +132,7 @@ def test_only_what_changed_is_stored_and_recorded(root: Client) -> None:
 
 
 def test_what_somebody_else_changed_meanwhile_stays(root: Client) -> None:
-    form = Form(root.get(PAGE).content.decode()).sent
+    form = fields_of_form(root.get(PAGE).content.decode(), "settings_form")
     store(RETENTION_DAYS, "7")
     root.post(PAGE, form | {AUTO_ARCHIVE_DAYS.key: "3"})
     assert site_value(RETENTION_DAYS) == 7
