@@ -43,7 +43,8 @@ COLUMNS = (
     "correlation_id",
 )
 
-_SHOWN: tuple[str, ...] = (*(name for name in COLUMNS if name != "changes"), "differences")
+_FIRST = ("at", "actor_name", "action", "resource_type", "resource_name", "refused", "differences")
+_SHOWN = (*_FIRST, *(name for name in COLUMNS if name not in (*_FIRST, "changes")))
 
 
 class _Echo:

@@ -1,6 +1,7 @@
 """Admin of chats: their state, never their words; what is done goes through the API's actions."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -45,11 +46,11 @@ _ABOUT = (
     "state",
     "went_wrong",
     "owner",
-    "organization",
+    "in_organization",
     "of_model",
     "cost",
     "created_at",
-    "updated_at",
+    "changed",
     "links",
 )
 
@@ -94,6 +95,14 @@ class _ChatPages(ReadOnlyAdmin[Chat]):
     @labelled("State", _COLOURS)
     def state_label(self, chat: Chat) -> tuple[str, str]:
         return chat.status, self.state(chat)
+
+    @admin.display(description="Organisation", ordering="organization__name")
+    def in_organization(self, chat: Chat) -> str:
+        return str(chat.organization)
+
+    @admin.display(description="Last change", ordering="updated_at")
+    def changed(self, chat: Chat) -> datetime:
+        return chat.updated_at
 
     @admin.display(description="Model")
     def of_model(self, chat: Chat) -> str:
@@ -150,9 +159,9 @@ class ChatAdmin(_ChatPages):
         "title_shown",
         "state_label",
         "owner",
-        "organization",
+        "in_organization",
         "of_model",
-        "updated_at",
+        "changed",
     )
     list_filter = (
         ("status", ChoicesDropdownFilter),
@@ -169,7 +178,7 @@ class FailedTurnAdmin(_ChatPages):
     """Chats whose last turn failed. A new message to a chat begins another turn."""
 
     list_display = (
-        "updated_at",
+        "failed",
         "title_shown",
         "owner",
         "of_model",
@@ -177,7 +186,7 @@ class FailedTurnAdmin(_ChatPages):
         "message",
         "retryable",
     )
-    list_display_links = ("updated_at",)
+    list_display_links = ("failed",)
     list_filter = (
         ("organization", RelatedDropdownFilter),
         ("last_model_config__ai_provider", RelatedDropdownFilter),
@@ -188,6 +197,10 @@ class FailedTurnAdmin(_ChatPages):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).filter(status=Status.ERROR)
 
+    @admin.display(description="When", ordering="updated_at")
+    def failed(self, chat: Chat) -> datetime:
+        return chat.updated_at
+
     @labelled("Kind")
     def kind(self, chat: Chat) -> str:
         error = error_body(chat.last_error)
@@ -197,7 +210,7 @@ class FailedTurnAdmin(_ChatPages):
     def message(self, chat: Chat) -> SafeString:
         return format_html('<span class="page-words">{}</span>', self.went_wrong(chat))
 
-    @admin.display(description="May work next time", boolean=True)
+    @admin.display(description="Retryable", boolean=True)
     def retryable(self, chat: Chat) -> bool:
         error = error_body(chat.last_error)
         return error is not None and error["retryable"]

@@ -62,7 +62,7 @@ MODEL_OVERRIDES = {
     ModelOverrideContext.GENERAL: model_setting(
         key="agents_chat_general_model_override",
         label="Model of sub-agents",
-        help="Model config, by its id, that general sub-agents use; empty is their parent's.",
+        help="Which model general sub-agents use; empty is that of their parent.",
         empty="The model of their parent",
         in_effect=False,
         read_right=AUDITORS,
@@ -70,7 +70,7 @@ MODEL_OVERRIDES = {
     ModelOverrideContext.EXPLORE: model_setting(
         key="agents_chat_explore_model_override",
         label="Model of exploring sub-agents",
-        help="Model config, by its id, that exploring sub-agents use; empty is their parent's.",
+        help="Which model exploring sub-agents use; empty is that of their parent.",
         empty="The model of their parent",
         in_effect=False,
         read_right=AUDITORS,
@@ -78,7 +78,7 @@ MODEL_OVERRIDES = {
     ModelOverrideContext.TITLE_GENERATION: model_setting(
         key="agents_chat_title_generation_model_override",
         label="Model of titles",
-        help="Model config, by its id, that writes titles; empty chooses a small one.",
+        help="Which model writes titles; empty chooses a small one.",
         empty="A small model, chosen by itself",
         read_right=AUDITORS,
     ),
@@ -110,7 +110,7 @@ COMPUTER_USE_PROVIDER = Setting(
 ADVISOR = Setting(
     key="agents_advisor_config",
     label="Advisor",
-    help="Whether agents may ask an advisor, how often, at what length, of which model; JSON.",
+    help="Whether agents may ask an advisor, how often, at what length, of which model.",
     default=Advisor(),
     decode=codecs.decode_advisor,
     encode=codecs.encode_advisor,

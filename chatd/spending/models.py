@@ -27,6 +27,7 @@ class UsageLimitConfig(models.Model):
     updated_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:
+        verbose_name = "usage limit"
         constraints = [
             models.CheckConstraint(condition=Q(singleton=True), name="usage_limit_singleton"),
             models.CheckConstraint(
