@@ -112,6 +112,10 @@ class DayFilter(RangeDateFilter):  # type: ignore[misc]
             queryset = queryset.filter(at__lte=datetime.combine(last, time.max, UTC))
         return queryset
 
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.title = "day (UTC)"
+
     def _day(self, end: str) -> date | None:
         try:
             return parse_date(str(self.used_parameters.get(f"{self.parameter_name}_{end}", "")))
@@ -171,11 +175,12 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
 
     @labelled("Outcome", {"refused": "danger", "done": ""})
     def outcome(self, entry: AuditEntry) -> tuple[str, str]:
-        return ("refused", f"Refused: {entry.refused}") if entry.refused else ("done", "Done")
+        return ("refused", "Refused") if entry.refused else ("done", "Done")
 
-    @admin.display(description="Changed")
-    def summary(self, entry: AuditEntry) -> str:
-        return ", ".join(entry.changes)
+    @admin.display(description="Changed, or why not")
+    def summary(self, entry: AuditEntry) -> SafeString:
+        text = entry.refused or ", ".join(entry.changes)
+        return format_html('<span class="page-words">{}</span>', text)
 
     @admin.display(description="From what to what")
     def differences(self, entry: AuditEntry) -> SafeString | str:

@@ -55,6 +55,28 @@ _ABOUT = (
 )
 
 
+class _NamedFilter(RelatedDropdownFilter):  # type: ignore[misc]
+    """A choice of related things under a name of its own."""
+
+    name = ""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.title = self.name
+
+
+class OrganizationFilter(_NamedFilter):
+    name = "organisation"
+
+
+class ProviderFilter(_NamedFilter):
+    name = "provider"
+
+
+class ModelFilter(_NamedFilter):
+    name = "model"
+
+
 class _ChatPages(ReadOnlyAdmin[Chat]):
     """What the lists of chats share: how chats are found, shown and acted on."""
 
@@ -166,9 +188,9 @@ class ChatAdmin(_ChatPages):
     list_filter = (
         ("status", ChoicesDropdownFilter),
         ("archived", BooleanRadioFilter),
-        ("organization", RelatedDropdownFilter),
-        ("last_model_config__ai_provider", RelatedDropdownFilter),
-        ("last_model_config", RelatedDropdownFilter),
+        ("organization", OrganizationFilter),
+        ("last_model_config__ai_provider", ProviderFilter),
+        ("last_model_config", ModelFilter),
     )
     actions = ("interrupt", "archive", "unarchive")
 
@@ -188,9 +210,9 @@ class FailedTurnAdmin(_ChatPages):
     )
     list_display_links = ("failed",)
     list_filter = (
-        ("organization", RelatedDropdownFilter),
-        ("last_model_config__ai_provider", RelatedDropdownFilter),
-        ("last_model_config", RelatedDropdownFilter),
+        ("organization", OrganizationFilter),
+        ("last_model_config__ai_provider", ProviderFilter),
+        ("last_model_config", ModelFilter),
     )
     actions = ("archive",)
 

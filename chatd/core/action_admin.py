@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.options import ShowFacets
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -63,6 +64,7 @@ class ActionAdmin(ModelAdmin[M]):
     list_filter_submit = True
     compressed_fields = False
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER  # each would count the whole table
     list_per_page = 50
     paginator = BoundedPaginator
 

@@ -47,6 +47,10 @@ def context(request: pytest.FixtureRequest, chrome: Browser, web) -> Iterator[Br
 
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
+    return signed_in(context)
+
+
+def signed_in(context: BrowserContext) -> Page:
     page = context.new_page()
     page.goto("/chats")
     page.get_by_label("User name").fill("admin")
@@ -134,3 +138,19 @@ def test_a_chat_that_runs_is_interrupted(page: Page, client: Client, gate) -> No
         expect(page.get_by_text("Interrupted 1 chat.")).to_be_visible()
         follower.wait_for_status("waiting")
     expect(page.locator("#result_list tbody tr", has_text=words)).to_contain_text("Waiting")
+
+
+def test_without_javascript_a_setting_is_saved_and_a_list_is_filtered(
+    chrome: Browser, web, client: Client, untouched
+) -> None:
+    context = chrome.new_context(base_url=web.url, java_script_enabled=False)
+    page = signed_in(context)
+    page.goto(SETTINGS)
+    page.get_by_label("Plan mode instructions").fill("Plain.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved: Plan mode instructions.")).to_be_visible()
+    page.goto("/admin/audit/auditentry/")
+    page.locator("select[name=resource_type]").select_option("setting")
+    page.get_by_role("button", name="Apply filters").click()
+    expect(page.locator("#result_list tbody tr").first).to_contain_text("Plan mode instructions")
+    context.close()
