@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0001_initial"),
-        ("chats", "0007_title_lock"),
+        ("chats", "0009_mcp_server_index"),
         ("providers", "0003_model_prices"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
