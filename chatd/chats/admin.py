@@ -82,7 +82,7 @@ class _ChatPages(ReadOnlyAdmin[Chat]):
 
     list_select_related = ("owner", "organization", "last_model_config__ai_provider")
     list_disable_select_all = True
-    stores_one_by_one = True
+    atomic_actions = False
     ordering = ("-updated_at", "-id")
     search_fields = ("title",)
     search_help_text = "Words of the title, a person, or an id"

@@ -58,8 +58,6 @@ class ActionAdmin(ModelAdmin[M]):
     form_fields: dict[str, str] = {}
     atomic_actions = True
     """Is an action of the list all or nothing? If not, it tells of each refusal itself."""
-    stores_one_by_one = False
-    """What is done on a list is done to each chosen row by itself, not to all or none."""
     warn_unsaved_form = True
     list_filter_submit = True
     compressed_fields = False
@@ -109,7 +107,7 @@ class ActionAdmin(ModelAdmin[M]):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        if request.method != "POST" or self.stores_one_by_one:
+        if request.method != "POST":
             return super().changelist_view(request, extra_context)
         try:
             with transaction.atomic() if self.atomic_actions else nullcontext():
