@@ -22,7 +22,7 @@ RESERVED_USERNAMES = frozenset({ME, "login", "logout"})
 """They mean something else in a path."""
 
 _TAKEN = "This value is already in use and should be unique."
-_TAKEN_ADVICE = "Somebody or something else has this already; choose another."
+_TAKEN_ADVICE = "is already in use; choose another."
 
 
 class Findings:

@@ -108,6 +108,22 @@ def count_by_key(column: EncryptedColumn, ring: KeyRing) -> Coverage:
     return Coverage(counts)
 
 
+def total_by_key(columns: Iterable[EncryptedColumn], ring: KeyRing) -> Coverage:
+    """Return the sum of `count_by_key` over columns, in one query."""
+    heads = [
+        column.secrets()
+        .order_by()
+        .values(head=Left(column.name, HEAD_CHARS))
+        .annotate(number=Count("pk"))
+        .values_list("head", "number")
+        for column in columns
+    ]
+    counts: Counter[SecretState] = Counter()
+    for head, number in heads[0].union(*heads[1:], all=True) if heads else ():
+        counts[ring.state_by_head(head)] += number
+    return Coverage(counts)
+
+
 def total_coverage(coverages: Iterable[Coverage]) -> Coverage:
     """Return the sum."""
     return Coverage(sum((each.counts for each in coverages), Counter()))
@@ -116,7 +132,7 @@ def total_coverage(coverages: Iterable[Coverage]) -> Coverage:
 def secrets_notice() -> str:
     """Return what is wrong with reading secrets and what to do, for people; blank when all is well.
 
-    One query per encrypted column.
+    One query.
     """
     try:
         ring = key_ring()
@@ -127,7 +143,7 @@ def secrets_notice() -> str:
             "CHATD_ENCRYPTION_KEYS is empty, so secrets can be neither read nor stored."
             " Set it to the keys that were in use and restart."
         )
-    found = total_coverage(count_by_key(column, ring) for column in encrypted_columns())
+    found = total_by_key(encrypted_columns(), ring)
     if not found.unreadable:
         return ""
     return (

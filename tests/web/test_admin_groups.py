@@ -54,9 +54,9 @@ def test_a_group_is_made_and_its_members_are_asked_for(root: Client, cast: Cast)
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("everyone", "would be read as something else"),
+        ("everyone", "Would be read as something else"),
         ("two words", "Must be 1 to 36 letters"),
-        ("TEAM", "has this already"),
+        ("TEAM", "already in use"),
         ("", "This field is required."),
     ],
 )

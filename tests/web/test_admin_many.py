@@ -1,5 +1,6 @@
 """Lists of the administration with many rows: as many queries as with few, read by the indexes."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -69,22 +70,22 @@ def pages(cast: Cast) -> dict[str, int]:
     group = Group.objects.get(organization=organization, name="fewg0").pk
     person = User.objects.get(username="few0").pk
     return {
-        PEOPLE: 9,
-        f"{PEOPLE}?q=few&status=active&role=none": 9,
-        f"{PEOPLE}?organization={organization}": 9,
-        f"{PEOPLE}{person}/change/": 15,
-        f"{PEOPLE}{person}/groups/?add=1": 8,
-        ORGANIZATIONS: 9,
-        f"{ORGANIZATIONS}{organization}/change/": 8,
-        f"{ORGANIZATIONS}{organization}/members/": 8,
-        f"{ORGANIZATIONS}{organization}/members/?add=1&q=e": 8,
-        GROUPS: 10,
-        f"{GROUPS}{group}/change/": 8,
-        f"{GROUPS}{group}/members/": 8,
-        f"{GROUPS}{group}/members/?add=1": 8,
-        f"{GROUPS}{organization}/members/": 8,
-        TOKENS: 7,
-        AUDIT: 8,
+        PEOPLE: 7,
+        f"{PEOPLE}?q=few&status=active&role=none": 7,
+        f"{PEOPLE}?organization={organization}": 7,
+        f"{PEOPLE}{person}/change/": 14,
+        f"{PEOPLE}{person}/groups/?add=1": 6,
+        ORGANIZATIONS: 7,
+        f"{ORGANIZATIONS}{organization}/change/": 6,
+        f"{ORGANIZATIONS}{organization}/members/": 6,
+        f"{ORGANIZATIONS}{organization}/members/?add=1&q=e": 6,
+        GROUPS: 8,
+        f"{GROUPS}{group}/change/": 6,
+        f"{GROUPS}{group}/members/": 6,
+        f"{GROUPS}{group}/members/?add=1": 6,
+        f"{GROUPS}{organization}/members/": 6,
+        TOKENS: 5,
+        AUDIT: 6,
     }
 
 
@@ -137,7 +138,7 @@ def test_the_kinds_of_changes_are_found_without_reading_all_entries(root: Client
     plans.analyze()
     html = shown(root, AUDIT)
     for kind in ("Chat", "User", "Ai provider"):
-        assert f'title="{kind}"' in html
+        assert re.search(rf">\s*{kind}\s*</option>", html)
     sent = plans.statements(lambda: shown(root, AUDIT))
     (kinds,) = [sql for sql in sent if "RECURSIVE" in sql]
     assert not [step for step in plans.steps(kinds) if plans.is_scan(step, ["audit_auditentry"])]

@@ -107,8 +107,8 @@ def test_a_typed_password_is_not_shown(root: Client) -> None:
         ({"how": "typed"}, "Type a password, or have one made."),
         ({"how": "typed", "password": "1234"}, "too short"),
         ({"username": "no spaces"}, "Must be 1 to 32 letters"),
-        ({"username": "ALICE"}, "has this already"),
-        ({"email": "Alice@Example.com"}, "has this already"),
+        ({"username": "ALICE"}, "already in use"),
+        ({"email": "Alice@Example.com"}, "already in use"),
         ({"email": ""}, "This field is required."),
     ],
 )

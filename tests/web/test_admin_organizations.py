@@ -49,7 +49,7 @@ def test_a_taken_name_is_refused_in_words(root: Client, cast: Cast) -> None:
     answer = root.post(f"{ORGANIZATIONS}add/", {"name": "ELSEWHERE", "description": "Kept"})
     assert answer.status_code == 200
     html = unescape(answer.content.decode())
-    assert "has this already" in html
+    assert "already in use" in html
     assert "Kept" in html
     assert Organization.objects.count() == 2
 

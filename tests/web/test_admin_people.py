@@ -134,7 +134,7 @@ def test_a_name_that_is_taken_is_said_in_words(root: Client, cast: Cast) -> None
     answer = root.post(page_of(cast.alice), form_of(cast.alice, username="BOB", name="Kept"))
     assert answer.status_code == 200
     html = unescape(answer.content.decode())
-    assert "has this already; choose another" in html
+    assert "Is already in use; choose another" in html
     assert "Constraint" not in html
     assert 'value="Kept"' in html
 

@@ -293,4 +293,4 @@ def test_the_page_costs_the_same_whatever_is_stored(root: Client, model: ModelCo
     before = queries()
     for setting in SITE_SETTINGS:
         store(setting, setting.encode(setting.default))
-    assert queries() == before == 7
+    assert queries() == before == 5

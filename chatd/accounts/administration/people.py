@@ -46,6 +46,7 @@ from chatd.accounts.users import (
 from chatd.core.action_admin import ActionAdmin
 
 _SHOWN_ONCE = "chatd_shown_once"
+_IDENTITIES = "identities_in_words"
 _ABOUT = ("signs_in_with", "identity_provider", "last_seen", "made", "id")
 
 
@@ -142,8 +143,12 @@ class UserAdmin(PeopleActions, DeletePage, ActionAdmin[User]):
     @admin.display(description="Identity provider")
     def identity_provider(self, person: User) -> str:
         """Tell what came with the last sign-in, so that a missing group explains itself."""
-        known = person.identities.order_by("issuer")
-        return "\n".join(map(_told, known)) or "never signed in by one"
+        # The library asks for each field several times.
+        told: str | None = person.__dict__.get(_IDENTITIES)
+        if told is None:
+            told = "\n".join(map(_told, person.identities.order_by("issuer")))
+            person.__dict__[_IDENTITIES] = told
+        return told or "never signed in by one"
 
     @admin.display(description="Last seen", ordering="last_seen_at")
     def last_seen(self, person: User) -> str:
