@@ -62,12 +62,19 @@ def chrome() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(params=["desktop", "phone", "desktop without scripts", "phone without scripts"])
+@pytest.fixture(
+    params=[
+        "desktop with scripts",
+        "phone with scripts",
+        "desktop without scripts",
+        "phone without scripts",
+    ]
+)
 def context(
     request: pytest.FixtureRequest, chrome: Browser, fresh: Product
 ) -> Iterator[BrowserContext]:
     """A browser in which nothing that a script throws goes unnoticed."""
-    width, _, without = request.param.partition(" ")
+    width, scripts, _ = request.param.split()
     size = WIDTHS[width]
     web = fresh.processes[0]
     assert isinstance(web, Web)
@@ -75,7 +82,7 @@ def context(
     context = chrome.new_context(
         base_url=web.url,
         viewport={"width": size[0], "height": size[1]},
-        java_script_enabled=not without,
+        java_script_enabled=scripts == "with",
     )
     context.on("weberror", lambda error: thrown.append(str(error.error)))
     context.set_default_timeout(15_000)
