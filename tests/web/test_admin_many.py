@@ -123,11 +123,11 @@ def test_a_page_of_a_list_is_read_in_the_order_of_an_index(root: Client, cast: C
         (page,) = [
             sql for sql in plans.statements(lambda at=address: shown(root, at)) if "LIMIT 50" in sql
         ]
-        steps = plans.steps(page)
+        steps = plans.ordered_steps(page)
         assert [step for step in steps if plans.is_scan(step, [table])] == []
         assert [step for step in steps if plans.sorts_everything(step)] == []
     unindexed = plans.statements(lambda: list(User.objects.order_by("name")[:50]))
-    assert [step for step in plans.steps(unindexed[0]) if plans.sorts_everything(step)]
+    assert [step for step in plans.ordered_steps(unindexed[0]) if plans.sorts_everything(step)]
 
 
 def test_the_kinds_of_changes_are_found_without_reading_all_entries(root: Client) -> None:
