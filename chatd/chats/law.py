@@ -29,6 +29,7 @@ class Event(StrEnum):
     DELETE_QUEUED = "delete_queued"
     PROMOTE = "promote"
     SUBMIT_TOOL_RESULTS = "submit_tool_results"
+    DECIDE_CALL = "decide_call"
     ARCHIVE = "archive"
     UNARCHIVE = "unarchive"
     ACQUIRE = "acquire"
@@ -62,6 +63,7 @@ LAW: Mapping[Event, Targets] = {
     Event.DELETE_QUEUED: _same(*Status),
     Event.PROMOTE: _to(_ALL, P),
     Event.SUBMIT_TOOL_RESULTS: {A: frozenset({P})},
+    Event.DECIDE_CALL: {E: frozenset({E, P})},
     Event.ARCHIVE: {**_same(*Status), P: frozenset({W}), R: frozenset({W})},
     Event.UNARCHIVE: _same(*(Status(status) for status in _ALL - {P, R})),
     Event.ACQUIRE: {P: frozenset({R})},
@@ -70,8 +72,9 @@ LAW: Mapping[Event, Targets] = {
     Event.FINISH: {R: frozenset({W, P})},
     Event.REQUIRE_ACTION: {R: frozenset({A})},
     Event.FAIL: {R: frozenset({E})},
-    Event.RELEASE: {R: frozenset({P})},
-    Event.RECOVER: {R: frozenset({P})},
+    # A tool call that nobody knows the outcome of waits for a person.
+    Event.RELEASE: {R: frozenset({P, E})},
+    Event.RECOVER: {R: frozenset({P, E})},
     Event.EXPIRE_ACTION: {A: frozenset({E})},
 }
 """Allowed targets by event and source status."""

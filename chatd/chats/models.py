@@ -12,7 +12,7 @@ from django.db.models import ExpressionWrapper, F, Q
 from django.db.models.functions import Lower
 
 from chatd.accounts.models import Organization
-from chatd.chats import debug_models  # noqa: F401 - Django looks for models here
+from chatd.chats import debug_models, step_models  # noqa: F401 - Django looks for models here
 from chatd.core.clock import now
 from chatd.core.fields import JSONTextField, NulSafeJSONField, WordsField
 from chatd.providers.models import ModelConfig

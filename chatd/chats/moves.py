@@ -14,7 +14,8 @@ from django.db.models import Count, Sum
 from django.db.models.functions import Coalesce
 
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status, Visibility
-from chatd.chats.partial import Partial, partial_messages, synthetic_results
+from chatd.chats.open_steps import close_open_step
+from chatd.chats.partial import INTERRUPTED_CALL, Partial, partial_messages, synthetic_results
 from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import NewMessage, Transition
 from chatd.core.errors import ChatdError, ErrorCode, bad_request
@@ -65,16 +66,19 @@ class UserContent:
 
 
 def stop(t: Transition, partial: Partial | None, reason: str, *, announce: bool = True) -> None:
-    """End what the chat does now: keep a partial answer, close client-side calls."""
+    """End what the chat does now: keep a partial answer, close calls that nobody has answered."""
     if t.chat.status == Status.RUNNING:
         episode = Episode(t.chat.history_version, t.chat.attempt)
         if partial is None or (partial.episode is not None and partial.episode != episode):
             raise EpisodeMovedError
         if announce:
             t.pass_through(Status.WAITING)
-        t.insert(partial_messages(partial, model_config_id=t.chat.last_model_config_id))
+        if not close_open_step(t, INTERRUPTED_CALL):
+            t.insert(partial_messages(partial, model_config_id=t.chat.last_model_config_id))
     elif t.chat.status == Status.REQUIRES_ACTION:
         close_client_calls(t, reason)
+    elif t.chat.status in (Status.PENDING, Status.ERROR):
+        close_open_step(t, INTERRUPTED_CALL)
 
 
 def repeat_status(t: Transition) -> None:

@@ -147,16 +147,22 @@ def parsed_arguments(text: str) -> Any:
     return UNSET if is_nested_too_deeply(value) else value
 
 
-def error_result(call: Mapping[str, Any], result: Any) -> dict[str, Any]:
-    """Return the stored result of a call that was not carried out; `result` says why."""
+def result_of(call: Mapping[str, Any], result: Any, **flags: Any) -> dict[str, Any]:
+    """Return the stored result of a stored call, finished now; `flags` are fields of the part."""
     part = ToolResultPart(
         tool_call_id=call.get("tool_call_id", ""),
         tool_name=call.get("tool_name", ""),
         result=result,
-        is_error=True,
+        mcp_server_config_id=call.get("mcp_server_config_id") or UNSET,
         created_at=rfc3339(now()),
+        **flags,
     )
     return to_stored([part])[0]
+
+
+def error_result(call: Mapping[str, Any], result: Any) -> dict[str, Any]:
+    """Return the stored result of a call that was not carried out; `result` says why."""
+    return result_of(call, result, is_error=True)
 
 
 def public_part(stored: dict[str, Any]) -> dict[str, Any]:

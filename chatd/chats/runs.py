@@ -17,13 +17,35 @@ from chatd.chats import shapes
 from chatd.chats.law import Event
 from chatd.chats.models import Chat, Status
 from chatd.chats.moves import action_deadline, clear_summary, close_client_calls, promote_head
+from chatd.chats.open_steps import (
+    CallState,
+    OpenCall,
+    forget_open_step,
+    leave_open_step,
+    write_down,
+)
 from chatd.chats.selectors import open_client_calls
-from chatd.chats.transition import NewMessage, StateConflictError, Transition, transition
+from chatd.chats.transition import (
+    NewMessage,
+    StateConflictError,
+    Transition,
+    lock_chat,
+    transition,
+)
 from chatd.chats.wire import client_call_bodies
 from chatd.core.clock import now, rfc3339
 from chatd.core.errors import ChatdError
 
 ACTION_TIMED_OUT = "Dynamic tool execution timed out"
+FENCED_OUT = "the runner was fenced out"
+IN_DOUBT: dict[str, Any] = {
+    "message": (
+        "A tool call was under way when its worker was lost. It may have been carried out, or not:"
+        " decide what to do with it."
+    ),
+    "kind": "generic",
+    "retryable": False,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +98,26 @@ def renew_leases(runner_ids: Sequence[UUID], *, lease_seconds: float) -> set[UUI
     return {runner for runner in held.values_list("runner_id", flat=True) if runner}
 
 
+def open_step(fence: Fence, message: NewMessage | None, calls: Sequence[OpenCall]) -> None:
+    """Write down a step whose tools are about to be carried out; clients see nothing of it.
+
+    `message` is None when it stands in the history already. Raises StateConflictError when the
+    fence has moved.
+    """
+    with transaction.atomic():
+        chat = lock_chat(fence.chat_id)
+        if (chat.runner_id, chat.history_version) != (fence.runner_id, fence.history_version):
+            raise StateConflictError(Event.COMMIT_STEP, chat, FENCED_OUT)
+        write_down(fence.chat_id, fence.runner_id, message, calls)
+
+
 def commit_step(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
     """Store the messages of a step; the runner goes on with a new episode.
 
     Raises StateConflictError when the fence has moved.
     """
     with _fenced(fence, Event.COMMIT_STEP) as t:
+        forget_open_step(t.chat.pk)
         if t.insert(messages):
             t.set(attempt=1, retry=None)
         return _progress(t)
@@ -100,6 +136,7 @@ def finish(fence: Fence, messages: Sequence[NewMessage] = ()) -> Progress:
 def require_action(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
     """End a turn at client-side tool calls: the chat waits for their results."""
     with _fenced(fence, Event.REQUIRE_ACTION) as t:
+        forget_open_step(t.chat.pk)
         t.insert(messages)
         t.set_status(Status.REQUIRES_ACTION, deadline=action_deadline(t))
         t.settle_runner()
@@ -111,6 +148,7 @@ def require_action(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
 def fail(fence: Fence, error: dict[str, Any]) -> Progress:
     """End a turn with an error (a stored ChatError). The queue stays; the next send drains it."""
     with _fenced(fence, Event.FAIL) as t:
+        leave_open_step(t)
         t.notify(error_payload=error, error=str(error.get("message", "")))
         t.set_status(Status.ERROR, error=error)
         t.settle_runner()
@@ -127,13 +165,15 @@ def record_retry(fence: Fence, retry: shapes.Retry) -> Progress:
 
 
 def release(chat_id: UUID, runner_id: UUID) -> bool:
-    """Give a running turn back to pending (shutdown); False when it was not ours any more."""
+    """Give a running turn back (shutdown); False when it was not ours any more.
+
+    It becomes pending, or an error when a tool call is in doubt.
+    """
     try:
         with transition(chat_id, Event.RELEASE) as t:
             if t.chat.runner_id != runner_id:
                 raise t.conflict("another runner holds the chat")
-            _void_parts(t, "The worker is restarting; the turn goes on with another one.")
-            t.set_status(Status.PENDING, silent=True)
+            _hand_over(t, "The worker is restarting; the turn goes on with another one.")
             t.settle_runner()
     except (StateConflictError, ChatdError):
         return False
@@ -141,13 +181,15 @@ def release(chat_id: UUID, runner_id: UUID) -> bool:
 
 
 def recover(chat_id: UUID) -> bool:
-    """Make a running chat pending again when its lease has expired; False when it has not."""
+    """Take a running chat from a runner whose lease has expired; False when it has not.
+
+    It becomes pending, or an error when a tool call is in doubt.
+    """
     try:
         with transition(chat_id, Event.RECOVER) as t:
             if t.chat.lease_expires_at is None or t.chat.lease_expires_at > t.at:
                 raise t.conflict("the lease is alive")
-            _void_parts(t, "The worker that ran this turn stopped responding.")
-            t.set_status(Status.PENDING, silent=True)
+            _hand_over(t, "The worker that ran this turn stopped responding.")
     except (StateConflictError, ChatdError):
         return False
     return True
@@ -173,7 +215,7 @@ def _fenced(fence: Fence, event: Event) -> Iterator[Transition]:
     with transition(fence.chat_id, event) as t:
         held = (t.chat.runner_id, t.chat.history_version)
         if held != (fence.runner_id, fence.history_version):
-            raise t.conflict("the runner was fenced out")
+            raise t.conflict(FENCED_OUT)
         yield t
 
 
@@ -183,6 +225,18 @@ def _progress(t: Transition) -> Progress:
         history_version=t.chat.history_version,
         attempt=t.chat.attempt,
     )
+
+
+def _hand_over(t: Transition, why: str) -> None:
+    """Leave a running turn to the next runner, or to a person when a tool call is in doubt."""
+    left = leave_open_step(t)
+    if left is CallState.IN_DOUBT:
+        t.notify(error_payload=IN_DOUBT, error=IN_DOUBT["message"])
+        t.set_status(Status.ERROR, error=IN_DOUBT)
+        return
+    if t.chat.history_version != t.version:
+        _void_parts(t, why)
+    t.set_status(Status.PENDING, silent=True)
 
 
 def _void_parts(t: Transition, why: str) -> None:

@@ -6,6 +6,7 @@ A refused event raises StateConflictError and leaves every column as it was. Rig
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -38,8 +39,9 @@ from chatd.chats.moves import (
     repeat_status,
     stop,
 )
+from chatd.chats.open_steps import SKIPPED, CallState, OpenCall, decide, forget_open_step
 from chatd.chats.partial import Partial
-from chatd.chats.parts import ToolResultPart, to_stored
+from chatd.chats.parts import ToolResultPart, error_result, result_of, to_stored
 from chatd.chats.pins import lock_pins_of, set_pin
 from chatd.chats.search import index_messages
 from chatd.chats.selectors import open_client_calls
@@ -57,6 +59,17 @@ from chatd.spending.admission import check_limit
 
 INTERRUPTED_BY_USER = "Tool execution interrupted by user"
 INTERRUPTED_BY_PROMOTION = "Tool execution interrupted by queued message promotion"
+
+
+CONFIRMED = {"output": "Carried out, as the user confirmed; its output is lost."}
+
+
+class Decision(StrEnum):
+    """What a person makes of a tool call that is in doubt."""
+
+    RETRY = "retry"
+    DONE = "done"
+    SKIP = "skip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +166,8 @@ def send_message(
             t.set(plan_mode=plan_mode or None)
         if mcp_server_ids is not None and t.chat.mode != Mode.EXPLORE:
             t.set(mcp_server_ids=list(mcp_server_ids), updated_at=t.at)
+        if t.chat.status in IDLE:
+            stop(t, None, INTERRUPTED_BY_USER)
         if t.chat.status in IDLE and not t.chat.queued_messages.exists():
             row = insert_user(t, message, model)
             t.set_status(Status.PENDING)
@@ -204,6 +219,7 @@ def edit_message(chat_id: UUID, message_id: int, message: UserContent) -> tuple[
         requested = message.model_config_id or original.model_config_id
         model = model_for(t.chat, requested, strict=message.model_config_id is not None)
         t.cut_history(original.pk)
+        forget_open_step(chat_id)
         delete_runs_since(chat_id, original.pk, started_before=t.at)
         row = insert_user(t, message, model, visibility=Visibility(original.visibility))
         t.chat.queued_messages.all().delete()
@@ -268,6 +284,36 @@ def submit_tool_results(
         return t.chat
 
 
+def decide_call(
+    chat_id: UUID, call_id: UUID, decision: Decision, *, result: Any = None, decided_by: UUID
+) -> Chat:
+    """Decide about a tool call that is in doubt; with the last one the turn goes on.
+
+    `result` is what a call that counts as done gave back. Raises StateConflictError when nothing
+    is in doubt, ChatdError 404 when this call is not.
+    """
+
+    def settled(call: OpenCall) -> dict[str, Any] | None:
+        match decision:
+            case Decision.RETRY:
+                return None
+            case Decision.SKIP:
+                return error_result(call.call, {"error": SKIPPED})
+            case Decision.DONE:
+                return result_of(call.call, CONFIRMED if result is None else result)
+
+    with transition(chat_id, Event.DECIDE_CALL) as t:
+        try:
+            left = decide(t, call_id, settled, decided_by=decided_by)
+        except KeyError:
+            raise not_found(
+                "Tool call not found.", detail="It is not in doubt, or it is not of this chat."
+            ) from None
+        if left is not CallState.IN_DOUBT:
+            t.set_status(Status.PENDING)
+        return t.chat
+
+
 def archive_chat(
     chat_id: UUID,
     *,
@@ -301,8 +347,9 @@ def archive_chat(
 
 def _archive_one(chat_id: UUID, partials: Mapping[UUID, Partial], *, watched: bool) -> Chat:
     with transition(chat_id, Event.ARCHIVE) as t:
-        if t.chat.status in (Status.PENDING, Status.RUNNING):
+        if t.chat.status != Status.REQUIRES_ACTION:
             stop(t, partials.get(chat_id), INTERRUPTED_BY_USER, announce=False)
+        if t.chat.status in (Status.PENDING, Status.RUNNING):
             t.set_status(Status.WAITING)
         t.set(archived=True, archived_at=t.at, pin_order=0, updated_at=t.at)
         if watched:

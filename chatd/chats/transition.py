@@ -93,14 +93,14 @@ def message_row(message: NewMessage, *, chat_id: UUID, revision: int, at: dateti
         cache_creation_tokens=usage.cache_creation_tokens or None,
         cache_read_tokens=usage.cache_read_tokens or None,
         context_limit=usage.context_limit or None,
-        total_cost_micros=_cost_of(message),
+        total_cost_micros=cost_of(message),
         runtime_ms=message.runtime_ms or None,
         provider_response_id=message.provider_response_id,
         created_at=at,
     )
 
 
-def _cost_of(message: NewMessage) -> int | None:
+def cost_of(message: NewMessage) -> int | None:
     """Return what the call of a message cost; None where that cannot be said."""
     if message.total_cost_micros is not None:
         return message.total_cost_micros

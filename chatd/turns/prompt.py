@@ -18,7 +18,6 @@ from chatd.llm.types import (
     ToolCallBlock,
     ToolMessage,
     ToolResultBlock,
-    ToolSpec,
     UserMessage,
 )
 from chatd.turns.attachments import Block, file_block
@@ -152,25 +151,3 @@ def _close(open_calls: dict[str, ToolCallBlock]) -> list[Message]:
         for call in open_calls.values()
     )
     return [ToolMessage(results=results)]
-
-
-def client_tools(declared: Sequence[dict[str, Any]] | None) -> tuple[ToolSpec, ...]:
-    """Return the client-executed tools of a chat; an unusable schema means no parameters."""
-    return tuple(
-        ToolSpec(
-            name=tool["name"],
-            description=tool.get("description") or "",
-            parameters=_parameters(tool.get("input_schema")),
-        )
-        for tool in declared or []
-    )
-
-
-def _parameters(schema: Any) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"type": "object", "properties": {}}
-    if isinstance(schema, dict):
-        if isinstance(schema.get("properties"), dict):
-            parameters["properties"] = schema["properties"]
-        if isinstance(schema.get("required"), list) and schema["required"]:
-            parameters["required"] = schema["required"]
-    return parameters

@@ -1,6 +1,7 @@
 """One model call: events become streamed parts at once, and one message at the end."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -48,21 +49,19 @@ class StepResult:
     runtime_ms: int
     called_at: datetime
 
-    def message(self, model_config_id: UUID, prices: Prices) -> list[NewMessage]:
-        """Return the assistant message of the step; none when the model said nothing."""
+    def message(self, model_config_id: UUID, prices: Prices) -> NewMessage | None:
+        """Return the assistant message of the step; None when the model said nothing."""
         if not self.content:
-            return []
-        return [
-            NewMessage(
-                role=Role.ASSISTANT,
-                content=self.content,
-                model_config_id=model_config_id,
-                usage=self.usage,
-                prices=prices,
-                runtime_ms=self.runtime_ms,
-                provider_response_id=self.response_id,
-            )
-        ]
+            return None
+        return NewMessage(
+            role=Role.ASSISTANT,
+            content=self.content,
+            model_config_id=model_config_id,
+            usage=self.usage,
+            prices=prices,
+            runtime_ms=self.runtime_ms,
+            provider_response_id=self.response_id,
+        )
 
 
 @dataclass(slots=True)
@@ -84,9 +83,16 @@ class _Block:
 class StepCollector:
     """Takes the events of one attempt, in order; streams them through `writer`."""
 
-    def __init__(self, writer: PartWriter, *, context_limit: int) -> None:
+    def __init__(
+        self,
+        writer: PartWriter,
+        *,
+        context_limit: int,
+        mcp_server_of: Callable[[str], UUID | None] = lambda name: None,
+    ) -> None:
         self._writer = writer
         self._context_limit = context_limit
+        self._mcp_server_of = mcp_server_of
         self._blocks: list[_Block | dict[str, Any]] = []
         self._calls: list[dict[str, Any]] = []
         self._answer_bytes = 0
@@ -157,6 +163,7 @@ class StepCollector:
             "tool_call_id": event.id,
             "tool_name": event.name,
             "args_delta": event.arguments_delta,
+            **self._origin(event.name),
         }
         self._writer.add(Role.ASSISTANT, part)
 
@@ -166,12 +173,18 @@ class StepCollector:
             "tool_call_id": event.id,
             "tool_name": event.name,
             "created_at": rfc3339(now()),
+            **self._origin(event.name),
         }
         args = parsed_arguments(event.arguments or "{}")
         if args is not UNSET:  # what does not parse is stored without arguments
             part["args"] = args
         self._calls.append(part)
         self._add_whole(part)
+
+    def _origin(self, tool_name: str) -> dict[str, Any]:
+        """Return the mark of calls that go to an MCP server."""
+        server_id = self._mcp_server_of(tool_name)
+        return {"mcp_server_config_id": str(server_id)} if server_id else {}
 
     def _add_whole(self, part: dict[str, Any]) -> None:
         self._end_block()

@@ -18,6 +18,7 @@ from chatd.chats.models import (
     Visibility,
 )
 from chatd.chats.selectors import open_client_calls
+from chatd.chats.step_models import OpenStep
 from chatd.live.messages import CancelRunner, ChatNotice, Notice
 
 Row = dict[str, Any]
@@ -25,11 +26,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Dump:
-    """Every column of a chat, of its messages (ids ascending), and of its queue (in order)."""
+    """Every column of a chat, its messages (ids ascending), its queue (in order), its open step."""
 
     chat: Row
     messages: tuple[Row, ...]
     queue: tuple[Row, ...]
+    open_step: Row | None
 
     @property
     def status(self) -> Status:
@@ -60,6 +62,7 @@ def dump(chat_id: UUID) -> Dump:
         queue=tuple(
             ChatQueuedMessage.objects.filter(chat_id=chat_id).order_by("created_at", "id").values()
         ),
+        open_step=OpenStep.objects.filter(chat_id=chat_id).values().first(),
     )
 
 
@@ -103,8 +106,8 @@ def check_search(state: Dump) -> None:
 
 
 def _check_calls(state: Dump) -> None:
-    """Each call in the history has exactly one result after it, or waits for the client."""
-    open_ids = set()
+    """Each call in the history has exactly one result after it, or waits for somebody."""
+    open_ids = _left_over(state)
     if state.status == Status.REQUIRES_ACTION:
         chat = Chat.objects.get(pk=state.chat["id"])
         open_ids = {call["tool_call_id"] for call in open_client_calls(chat)}
@@ -125,6 +128,25 @@ def _check_calls(state: Dump) -> None:
     for call_id, count in calls.items():
         assert count == 1
         assert results.get(call_id, 0) == (0 if call_id in open_ids else 1), call_id
+
+
+def _left_over(state: Dump) -> set[str]:
+    """Return the calls of an open step that stand in the history already."""
+    if state.open_step is None:
+        return set()
+    step = state.open_step
+    states = {call["state"] for call in step["calls"]}
+    if state.status == Status.RUNNING:
+        assert step["runner_id"] in (None, state.chat["runner_id"])
+    else:
+        assert state.status in (Status.PENDING, Status.ERROR)
+        assert (step["runner_id"], step["message"]) == (None, None)
+        assert states <= {"again", "of_client", "in_doubt"}
+    if state.status == Status.PENDING:
+        assert "in_doubt" not in states
+    if step["message"] is not None:
+        return set()
+    return {call["call"]["tool_call_id"] for call in step["calls"]}
 
 
 def check_step(before: Dump, after: Dump, notices: list[Notice]) -> None:

@@ -6,12 +6,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
+
 from chatd.chats import runs, states
 from chatd.chats.law import Event
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status
+from chatd.chats.open_steps import CallState, OpenCall, calls_in_doubt
 from chatd.chats.partial import Partial
 from chatd.chats.parts import ToolResultPart
 from chatd.chats.runs import Fence
+from chatd.chats.step_models import OpenStep
 from chatd.chats.transition import NewMessage
 from chatd.core.clock import now
 from tests.support.people import text, user_content
@@ -60,10 +64,13 @@ def fence_of(chat: Chat) -> Fence:
 
 def put_into(chat: Chat, status: Status, *, queued: int = 0, archived: bool = False) -> Chat:
     """Give a fresh chat a history and a queue, and write it into a state, real or not."""
-    call = call_part()
+    call, doubtful = call_part(), call_part("built_in")
     history: list[tuple[Role, list[dict[str, Any]]]] = [(Role.ASSISTANT, text("before"))]
     if status == Status.REQUIRES_ACTION:
         history = [(Role.ASSISTANT, [*text("before"), call])]
+    elif status == Status.ERROR and not archived:
+        history = [(Role.ASSISTANT, [*text("before"), doubtful])]
+        leave_in_doubt(chat, doubtful)
     for role, content in history:
         ChatMessage.objects.create(chat=chat, revision=1, role=role, content=content)
     for number in range(queued):
@@ -91,6 +98,12 @@ def put_into(chat: Chat, status: Status, *, queued: int = 0, archived: bool = Fa
     return Chat.objects.get(pk=chat.pk)
 
 
+def leave_in_doubt(chat: Chat, *calls: dict[str, Any]) -> None:
+    """Leave calls of the last message as a worker does that is lost in the middle of them."""
+    left = [OpenCall(call=call, state=CallState.IN_DOUBT) for call in calls]
+    OpenStep.objects.create(chat=chat, calls=msgspec.to_builtins(left))
+
+
 @dataclass(frozen=True)
 class Attempt:
     """A chat in a state and what an event needs to name: its queue head and open calls."""
@@ -110,6 +123,10 @@ class Attempt:
     @property
     def first_user_message(self) -> int:
         return self.chat.messages.filter(role=Role.USER).earliest("id").pk
+
+    @property
+    def doubtful(self) -> UUID:
+        return next((call.id for call in calls_in_doubt(self.chat)), uuid4())
 
     def results(self) -> list[ToolResultPart]:
         return [
@@ -135,6 +152,9 @@ CALLS: dict[Event, Callable[[Attempt], Any]] = {
     ),
     Event.SUBMIT_TOOL_RESULTS: lambda a: states.submit_tool_results(
         a.chat.pk, a.results(), submitted_by=a.someone
+    ),
+    Event.DECIDE_CALL: lambda a: states.decide_call(
+        a.chat.pk, a.doubtful, states.Decision.DONE, decided_by=a.someone
     ),
     Event.ARCHIVE: lambda a: states.archive_chat(a.chat.pk, partials={a.chat.pk: a.running}),
     Event.UNARCHIVE: lambda a: states.unarchive_chat(a.chat.pk),

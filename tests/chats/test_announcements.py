@@ -95,6 +95,13 @@ ANNOUNCED: list[tuple[Event, Status, bool, set[str], list[str]]] = [
         {"after_message_id", "status"},
         ["status_change pending"],
     ),
+    (
+        Event.DECIDE_CALL,
+        Status.ERROR,
+        False,
+        {"after_message_id", "status"},
+        ["status_change pending"],
+    ),
     (Event.ARCHIVE, Status.WAITING, True, set(), ["deleted waiting"]),
     (
         Event.ARCHIVE,

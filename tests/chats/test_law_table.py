@@ -30,8 +30,9 @@ LETTERS = {
     "A": Status.REQUIRES_ACTION,
 }
 
-# Columns are the source: W P R S C E A. A letter is the target; "-" is refused; "." is allowed,
-# but there is nothing to do; "?" is a queued message that does not exist.
+# Columns are the source: W P R S C E A. A letter is the target, further ones are allowed in other
+# cases; "-" is refused; "." is allowed, but there is nothing to do; "?" is a queued message that
+# does not exist. A chat in error has a tool call in doubt.
 TABLE = """
 event               | active, empty queue | active, queue     | archived, empty   | archived, queue
 send                | P P R P P P A     | P P R P P P A     | -     - - - -     | -     - - - -
@@ -41,6 +42,7 @@ edit                | P P P P P P P     | P P P P P P P     | -     - - - -     
 delete_queued       | . . . . . . .     | W P R S C E A     | .     . . . .     | W     S C E A
 promote             | ? ? ? ? ? ? ?     | P P P P P P P     | -     - - - -     | -     - - - -
 submit_tool_results | - - - - - - P     | - - - - - - P     | -     - - - -     | -     - - - -
+decide_call         | - - - - - PE -    | - - - - - PE -    | -     - - - -     | -     - - - -
 archive             | W W W S C E A     | W W W S C E A     | -     - - - -     | -     - - - -
 unarchive           | - - - - - - -     | - - - - - - -     | W     S C E A     | W     S C E A
 acquire             | - R - - - - -     | - R - - - - -     | -     - - - -     | -     - - - -
@@ -49,8 +51,8 @@ commit_step         | - - R - - - -     | - - R - - - -     | -     - - - -     
 finish              | - - W - - - -     | - - P - - - -     | -     - - - -     | -     - - - -
 require_action      | - - A - - - -     | - - A - - - -     | -     - - - -     | -     - - - -
 fail                | - - E - - - -     | - - E - - - -     | -     - - - -     | -     - - - -
-release             | - - P - - - -     | - - P - - - -     | -     - - - -     | -     - - - -
-recover             | - - P - - - -     | - - P - - - -     | -     - - - -     | -     - - - -
+release             | - - PE - - - -    | - - PE - - - -    | -     - - - -     | -     - - - -
+recover             | - - PE - - - -    | - - PE - - - -    | -     - - - -     | -     - - - -
 expire_action       | - - - - - - E     | - - - - - - E     | -     - - - -     | -     - - - -
 """
 
@@ -89,8 +91,8 @@ def test_the_law_allows_exactly_the_targets_of_the_table(event: Event) -> None:
         (status, archived): set() for _, status, _, archived, _ in CASES
     }
     for found, status, _, archived, target in CASES:
-        if found is event and target in LETTERS:
-            expected[status, archived].add(LETTERS[target])
+        if found is event and target[0] in LETTERS:
+            expected[status, archived] |= {LETTERS[letter] for letter in target}
         elif found is event and target == ".":
             expected[status, archived].add(status)
     allowed = {
@@ -121,9 +123,9 @@ def test_an_event_leads_where_the_table_says_or_changes_nothing(
     with django_capture_on_commit_callbacks(execute=True):
         outcome = _try(event, Attempt(chat, chat.owner_id))
     after = dump(chat.pk)
-    if expected in LETTERS:
+    if expected[0] in LETTERS:
         assert not isinstance(outcome, Exception), outcome
-        assert after.status == LETTERS[expected]
+        assert after.status == LETTERS[expected[0]]
         check_chat(after)
         check_step(before, after, recorder.notices)
         started = after.status == Status.PENDING and (

@@ -13,6 +13,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -26,11 +27,19 @@ from django.test import TestCase
 from chatd.chats import moves, runs, states
 from chatd.chats.models import Chat, Role, Status
 from chatd.chats.moves import EpisodeMovedError
+from chatd.chats.open_steps import (
+    CallState,
+    OpenCall,
+    calls_in_doubt,
+    open_calls,
+    record_calls,
+)
 from chatd.chats.partial import Partial, partial_from_log
 from chatd.chats.parts import ToolResultPart
 from chatd.chats.runs import Fence, Progress
 from chatd.chats.selectors import open_client_calls
-from chatd.chats.transition import StateConflictError
+from chatd.chats.states import Decision
+from chatd.chats.transition import NewMessage, StateConflictError
 from chatd.core.clock import now
 from chatd.core.errors import ChatdError
 from chatd.live.messages import Episode, Notification, PartEntry, encode
@@ -401,6 +410,89 @@ class Story:
         assert open_client_calls(self.chat) == asked
         assert self.recorder.cancelled == []
 
+    # tools that the server carries out
+
+    def carries_out(self) -> bool:
+        return self.runs() and self.now.open_step is not None
+
+    def calls_the_model(self) -> bool:
+        return self.runs() and self.now.open_step is None
+
+    def doubts(self) -> bool:
+        return bool(calls_in_doubt(self.chat))
+
+    def open_step(self) -> None:
+        """Write a step down before its tools run; nobody is told."""
+        made = [call_part("built_in") for _ in range(self.random.randint(1, 3))]
+        asked = [call_part()] if self.random.random() < 0.2 else []
+        calls = [
+            OpenCall(call=call, state=CallState.BEGUN, is_read_only=self.flip()) for call in made
+        ] + [OpenCall(call=call, state=CallState.OF_CLIENT) for call in asked]
+        self.unheard_write(
+            lambda: runs.open_step(fence_of(self.chat), answer(*made, *asked), calls)
+        )
+
+    def unheard_write(self, write: Callable[[], Any]) -> None:
+        self.recorder.clear()
+        before = self.now
+        write()
+        self.now = dump(self.chat_id)
+        assert replace(self.now, open_step=before.open_step) == before
+        assert (self.recorder.notices, self.recorder.woken) == ([], [])
+        check_chat(self.now)
+
+    def carry_out(self) -> None:
+        """Go on with an open step: begin what is left over, record a result, or commit it."""
+        calls = open_calls(self.chat_id)
+        step = self.now.open_step
+        assert step is not None
+        if step["runner_id"] is None:
+            for call in calls:
+                if call.state is CallState.AGAIN:
+                    call.state = CallState.BEGUN
+            self.unheard_write(lambda: runs.open_step(fence_of(self.chat), None, calls))
+            return
+        begun = [call for call in calls if call.state is CallState.BEGUN]
+        if begun:
+            call = self.random.choice(begun)
+            call.state, call.result = CallState.DONE, result_of(call.call).content[0]
+            runner_id = self.now.chat["runner_id"]
+            self.unheard_write(lambda: record_calls(self.chat_id, runner_id, calls))
+            return
+        self.commit_open_step(step, calls)
+
+    def commit_open_step(self, step: dict[str, Any], calls: list[OpenCall]) -> None:
+        messages = [result_of(call.call) for call in calls if call.state is CallState.DONE]
+        if step["message"] is not None:
+            messages.insert(0, NewMessage(role=Role.ASSISTANT, content=step["message"]["content"]))
+        waits = any(call.state is CallState.OF_CLIENT for call in calls)
+        change = runs.require_action if waits else runs.commit_step
+        self.advance(self.happen(lambda: change(fence_of(self.chat), messages)))
+        assert self.now.open_step is None
+
+    def decide(self) -> None:
+        calls = calls_in_doubt(self.chat)
+        decision = self.random.choice(list(Decision))
+        call_id = self.random.choice([*(call.id for call in calls), uuid4()])
+        chat = self.happen(
+            lambda: states.decide_call(
+                self.chat_id, call_id, decision, decided_by=self.alice.pk, result={"n": 1}
+            )
+        )
+        assert (chat is not None) is (call_id in {call.id for call in calls})
+        if chat is not None:
+            assert len(calls_in_doubt(self.chat)) == len(calls) - 1
+            assert self.now.status == (Status.ERROR if len(calls) > 1 else Status.PENDING)
+
+    def check_handed_over(self, before: Dump) -> None:
+        """What may have changed something, and has no result, is never begun again unasked."""
+        calls = before.open_step["calls"] if before.open_step else []
+        lost = [call for call in calls if call["state"] == "begun" and not call.get("is_read_only")]
+        assert self.now.status == (Status.ERROR if lost else Status.PENDING)
+        assert [call.call_id for call in calls_in_doubt(self.chat)] == [
+            call["call"]["tool_call_id"] for call in lost
+        ]
+
     def fail(self) -> None:
         before = self.now
         error = {"message": "The provider is gone.", "kind": "generic", "retryable": False}
@@ -410,8 +502,9 @@ class Story:
 
     def release(self) -> None:
         runner_id = self.now.chat["runner_id"]
+        before = self.now
         assert self.happen(lambda: runs.release(self.chat_id, runner_id)) is True
-        assert self.now.status == Status.PENDING
+        self.check_handed_over(before)
 
     def a_runner_that_lost_the_chat_writes(self) -> None:
         """Whatever a fenced-out runner tries is refused and changes nothing."""
@@ -443,9 +536,11 @@ class Story:
             Chat.objects.filter(pk=self.chat_id).update(lease_expires_at=now() - PAST)
             self.now = dump(self.chat_id)
         due = self.runs() and self.now.chat["lease_expires_at"] < now()
-        runner_id = self.now.chat["runner_id"]
+        runner_id, before = self.now.chat["runner_id"], self.now
         assert self.happen(lambda: runs.recover(self.chat_id)) is due
         assert self.recorder.cancelled == ([runner_id] if due else [])
+        if due:
+            self.check_handed_over(before)
 
     def expire_action(self) -> None:
         waits = self.waits()
@@ -493,10 +588,13 @@ STEPS_BY_WEIGHT: list[tuple[float, str, Callable[[Story], bool]]] = [
     (12, "acquire", Story.pends),
     (1, "renew", Story.runs),
     (4, "stream", Story.runs),
-    (3, "commit_step", Story.runs),
-    (1, "retry", Story.runs),
-    (2, "finish", Story.runs),
-    (2, "require_action", Story.runs),
+    (3, "commit_step", Story.calls_the_model),
+    (1, "retry", Story.calls_the_model),
+    (2, "finish", Story.calls_the_model),
+    (2, "require_action", Story.calls_the_model),
+    (3, "open_step", Story.calls_the_model),
+    (8, "carry_out", Story.carries_out),
+    (4, "decide", Story.doubts),
     (1, "fail", Story.runs),
     (1, "release", Story.runs),
     (1, "recover", Story.runs),

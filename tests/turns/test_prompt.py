@@ -18,7 +18,7 @@ from chatd.llm.types import (
 )
 from chatd.turns import attachments
 from chatd.turns.attachments import MAX_INLINE_BYTES, load_files
-from chatd.turns.prompt import MISSING_RESULT, client_tools, prompt_from, user_instructions
+from chatd.turns.prompt import MISSING_RESULT, prompt_from, user_instructions
 from tests.conftest import Cast
 
 
@@ -219,16 +219,3 @@ def test_a_file_counts_as_often_as_it_is_sent(
     monkeypatch.setattr(attachments, "MAX_PROMPT_FILE_BYTES", 12)
     blocks = attached(once, often, often, often)[0].blocks[1:]
     assert [isinstance(block, FileBlock) for block in blocks] == [False, True, True, True]
-
-
-def test_client_tools_with_an_unusable_schema_take_no_parameters() -> None:
-    declared = [
-        {"name": "a", "description": "", "input_schema": "nonsense"},
-        {"name": "b", "input_schema": {"properties": {"x": {}}, "required": ["x"], "other": 1}},
-        {"name": "c", "input_schema": {"properties": [], "required": []}},
-    ]
-    assert [dict(tool.parameters) for tool in client_tools(declared)] == [
-        {"type": "object", "properties": {}},
-        {"type": "object", "properties": {"x": {}}, "required": ["x"]},
-        {"type": "object", "properties": {}},
-    ]

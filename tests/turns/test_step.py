@@ -145,4 +145,4 @@ def test_a_tool_call_that_is_too_large_is_an_error(
 
 def test_nothing_said_is_no_message(writer: Writer) -> None:
     result = collect(writer, Finish(reason=FinishReason.STOP, usage=None))
-    assert result.message(uuid4(), Prices()) == []
+    assert result.message(uuid4(), Prices()) is None
