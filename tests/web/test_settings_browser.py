@@ -14,8 +14,9 @@ from pytest_django.live_server_helper import LiveServer
 
 from chatd.accounts.models import LoginType, SiteRole, User
 from chatd.api.authentication import HEADER
-from chatd.mcp.models import MCPServerUserToken
+from chatd.mcp.models import MAX_NAME, MCPServerUserToken
 from chatd.providers.models import ModelConfig
+from tests.api.routes import mcp_server
 from tests.conftest import Cast
 from tests.mcp.browser import BASE, discovered
 from tests.mcp.conftest import authorization  # noqa: F401 - a fixture
@@ -259,6 +260,7 @@ def test_nothing_is_wider_than_the_window(
 ) -> None:
     alice.rbac_roles = [SiteRole.OWNER]  # whose header has most in it
     alice.save()
+    mcp_server(display_name="x" * MAX_NAME)
     tab = open_tab(viewport={"width": width, "height": 800})
     tab.goto(path)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
