@@ -5,7 +5,7 @@ parameters and the refusals of this route. Refusals that every route has are add
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeVar
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -35,7 +35,8 @@ class Operation:
     """One method of one route, as a decorator of the viewset method that serves it.
 
     `answer` and `body` are types: a TypedDict, a Struct, a list of one; None is nothing, and a
-    mapping gives a JSON Schema for each media type. `refusals` are the statuses of this route
+    mapping gives a JSON Schema for each media type. `redirects` are the statuses that lead a
+    browser elsewhere instead, each with when and where. `refusals` are the statuses of this route
     beside those that every route has. `public` routes are answered to everybody, `limited` ones
     are refused to who has used up their usage limit.
     """
@@ -48,6 +49,7 @@ class Operation:
     status: int = 200
     body: Any = None
     parameters: Sequence[Parameter] = ()
+    redirects: Mapping[int, str] = field(default_factory=dict)
     refusals: Sequence[int] = ()
     public: bool = False
     limited: bool = False

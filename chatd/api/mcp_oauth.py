@@ -7,8 +7,9 @@ import secrets
 from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
+from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,7 +17,14 @@ from chatd.api.documenting import Operation, text
 from chatd.api.mcp_servers import origin_of, server_id_of
 from chatd.api.views import ResourceViewSet
 from chatd.core.errors import ChatdError
-from chatd.mcp.connections import Return, begin_connection, disconnect, finish_connection
+from chatd.mcp.connections import (
+    Departure,
+    Return,
+    begin_connection,
+    disconnect,
+    finish_connection,
+    is_from_page,
+)
 from chatd.mcp.discovery import callback_path
 from chatd.mcp.models import MCPServerConfig
 
@@ -38,11 +46,7 @@ class MCPConnectViewSet(ResourceViewSet):
         server_id = server_id_of(server)
         actor, origin = self.actor(request), origin_of(request._request)
         departure = begin_connection(actor, server_id, origin=origin)
-        answer = HttpResponse(status=307, headers={"Location": departure.url})
-        del answer["Content-Type"]
-        _keep(answer, server_id, "state", departure.state)
-        _keep(answer, server_id, "verifier", departure.verifier)
-        return _uncached(answer)
+        return sent_off(departure, server_id, status=307, back=callback_path(server_id))
 
     @Operation(
         "finishMCPServerConnection",
@@ -51,6 +55,7 @@ class MCPConnectViewSet(ResourceViewSet):
         ' `{"type": "mcp-oauth2-complete", "serverID": …}`, also on the BroadcastChannel'
         " `mcp-oauth2` of this origin. Waits up to 15 seconds.",
         answer={HTML: {"type": "string"}},
+        redirects={303: "Whom the page of settings sent off is led back to it, to be connected."},
         parameters=[
             text("code", "What is exchanged for tokens."),
             text("state", "What the browser was sent off with."),
@@ -62,17 +67,15 @@ class MCPConnectViewSet(ResourceViewSet):
     def callback(self, request: Request, server: str) -> HttpResponseBase:
         server_id = server_id_of(server)
         actor, origin = self.actor(request), origin_of(request._request)
+        came = returned(request._request, server_id)
+        if is_from_page(came.state):
+            return uncached(_led_on(request._request, server_id))
         answer: HttpResponse
         try:
-            connected = finish_connection(
-                actor, server_id, _came(request, server_id), origin=origin
-            )
-            answer = _connected_page(connected)
+            answer = _connected_page(finish_connection(actor, server_id, came, origin=origin))
         except ChatdError as refusal:
             answer = Response(refusal.body(), status=refusal.http_status, headers=refusal.headers)
-        for name in ("state", "verifier"):  # whatever came of it, they were for this once
-            answer.delete_cookie(_cookie(name, server_id), path=callback_path(server_id))
-        return _uncached(answer)
+        return uncached(taken_back(answer, server_id, back=callback_path(server_id)))
 
     @Operation(
         "disconnectMCPServer",
@@ -85,24 +88,29 @@ class MCPConnectViewSet(ResourceViewSet):
         return Response(status=204)
 
 
-def _cookie(name: str, server_id: UUID) -> str:
-    return f"mcp_oauth2_{name}_{server_id}"
+# what one attempt is made of, also for the page of settings
 
 
-def _keep(answer: HttpResponse, server_id: UUID, name: str, value: str) -> None:
-    answer.set_cookie(
-        _cookie(name, server_id),
-        value,
-        max_age=COOKIE_SECONDS,
-        path=callback_path(server_id),
-        secure=bool(settings.SESSION_COOKIE_SECURE),
-        httponly=True,
-        samesite="Lax",
-    )
+def sent_off(departure: Departure, server_id: UUID, *, status: int, back: str) -> HttpResponse:
+    """Return the answer that sends a browser off; it brings what it keeps to the path `back`."""
+    answer = HttpResponse(status=status, headers={"Location": departure.url})
+    del answer["Content-Type"]
+    for name, value in (("state", departure.state), ("verifier", departure.verifier)):
+        answer.set_cookie(
+            _cookie(name, server_id),
+            value,
+            max_age=COOKIE_SECONDS,
+            path=back,
+            secure=bool(settings.SESSION_COOKIE_SECURE),
+            httponly=True,
+            samesite="Lax",
+        )
+    return uncached(answer)
 
 
-def _came(request: Request, server_id: UUID) -> Return:
-    query, cookies = request._request.GET, request.COOKIES
+def returned(request: HttpRequest, server_id: UUID) -> Return:
+    """Return what a browser came back with."""
+    query, cookies = request.GET, request.COOKIES
     return Return(
         error=query.get("error", ""),
         error_description=query.get("error_description", ""),
@@ -111,6 +119,32 @@ def _came(request: Request, server_id: UUID) -> Return:
         kept_state=cookies.get(_cookie("state", server_id), ""),
         kept_verifier=cookies.get(_cookie("verifier", server_id), ""),
     )
+
+
+def taken_back(answer: HttpResponse, server_id: UUID, *, back: str) -> HttpResponse:
+    """Have the browser throw away what it kept: whatever came of it, it was for this once."""
+    for name in ("state", "verifier"):
+        answer.delete_cookie(_cookie(name, server_id), path=back)
+    return answer
+
+
+def uncached(answer: HttpResponse) -> HttpResponse:
+    """Keep codes and states out of caches, and out of what other servers are told."""
+    answer["Cache-Control"] = "no-store"
+    answer["Referrer-Policy"] = "no-referrer"
+    return answer
+
+
+def _cookie(name: str, server_id: UUID) -> str:
+    return f"mcp_oauth2_{name}_{server_id}"
+
+
+def _led_on(request: HttpRequest, server_id: UUID) -> HttpResponse:
+    """Lead on to the page, whose cookies come with the next request alone."""
+    page = reverse("finish_tool_connection", args=[server_id])
+    answer = HttpResponse(status=303, headers={"Location": f"{page}?{request.GET.urlencode()}"})
+    del answer["Content-Type"]
+    return answer
 
 
 def _connected_page(server: MCPServerConfig) -> HttpResponse:
@@ -126,10 +160,3 @@ def _connected_page(server: MCPServerConfig) -> HttpResponse:
     # with the usual policy the page would be cut off from the window that opened it
     page["Cross-Origin-Opener-Policy"] = "unsafe-none"
     return page
-
-
-def _uncached(answer: HttpResponse) -> HttpResponse:
-    """Keep codes and states out of caches, and out of what other servers are told."""
-    answer["Cache-Control"] = "no-store"
-    answer["Referrer-Policy"] = "no-referrer"
-    return answer

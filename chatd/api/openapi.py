@@ -146,6 +146,7 @@ class DocumentedSchema(AutoSchema):
             ],
             "responses": {
                 str(stated.status): _success(stated, components, writes=writes),
+                **{str(status): {"description": why} for status, why in stated.redirects.items()},
                 **{
                     str(status): components.refusal(status, limited=stated.limited)
                     for status in _refusals(stated, path, writes=writes)

@@ -34,6 +34,10 @@ from chatd.mcp.refreshing import grant_columns
 from chatd.mcp.selectors import hold_servers
 
 EXCHANGE_SECONDS = 15.0
+ACCESS_DENIED = "access_denied"
+"""The error of RFC 6749 that a person comes back with who did not agree."""
+
+_FROM_PAGE = "page~"
 _MAX_SHOWN = 300
 
 
@@ -58,15 +62,38 @@ class Return:
     kept_verifier: str = field(default="", repr=False)
 
 
-def begin_connection(actor: Actor, server_id: UUID, *, origin: str) -> Departure:
-    """Send a person off to let us in. Raises ChatdError 400, 403, 404."""
+def begin_connection(
+    actor: Actor, server_id: UUID, *, origin: str, from_page: bool = False
+) -> Departure:
+    """Send a person off to let us in, by a program or `from_page`, which they come back to.
+
+    Raises ChatdError 400, 403, 404.
+    """
     server = _connectable(actor.user, server_id)
     if not server.oauth2_auth_url:
         raise bad_request("MCP server OAuth2 authorization URL is not configured.")
-    state, verifier = _new_state(actor.user, server_id), new_verifier()
+    state = _new_state(actor.user, server_id, begins_with=_FROM_PAGE if from_page else "")
+    verifier = new_verifier()
     redirect_uri = origin + callback_path(server_id)
     url = authorization_url(server, redirect_uri=redirect_uri, state=state, verifier=verifier)
     return Departure(url, state, verifier)
+
+
+def is_from_page(state: str) -> bool:
+    """Tell of a state that somebody comes back with whether a page sent them off.
+
+    Anybody can make up such a state; `finish_connection` tells whether it is one of ours.
+    """
+    return state.startswith(_FROM_PAGE)
+
+
+def check_returned(user: User, server_id: UUID, came: Return) -> None:
+    """Raise a ChatdError 400 for somebody who was not sent off with what they came back with."""
+    if not _is_ours(user, server_id, came):
+        raise bad_request(
+            "Invalid or missing OAuth2 state parameter.",
+            detail="Connect again from the beginning, in the same browser and within 10 minutes.",
+        )
 
 
 def finish_connection(
@@ -83,11 +110,7 @@ def finish_connection(
         raise bad_request("OAuth2 provider returned an error.", detail=said[:_MAX_SHOWN])
     if not came.code:
         raise bad_request("Missing authorization code.")
-    if not _is_ours(actor.user, server_id, came):
-        raise bad_request(
-            "Invalid or missing OAuth2 state parameter.",
-            detail="Connect again from the beginning, in the same browser and within 10 minutes.",
-        )
+    check_returned(actor.user, server_id, came)
     try:
         client = client_of(server)
         redirect_uri = origin + callback_path(server_id)
@@ -172,9 +195,9 @@ async def _exchange(client: Client, came: Return, redirect_uri: str) -> Grant:
 # the state of one attempt
 
 
-def _new_state(user: User, server_id: UUID) -> str:
+def _new_state(user: User, server_id: UUID, *, begins_with: str) -> str:
     """Return a state that only this person can come back with, to this server."""
-    nonce = secrets.token_urlsafe(24)
+    nonce = begins_with + secrets.token_urlsafe(24)
     return f"{nonce}.{_mark(nonce, user, server_id)}"
 
 

@@ -56,11 +56,16 @@ def list_servers_for(user: User) -> list[ServerView]:
 
 def get_server_for(user: User, server_id: UUID) -> ServerView:
     """Return a server a user may see, like `list_servers_for`. Raises ChatdError 404."""
-    whole = reads_all_servers(user)
+    server = get_visible_server(user, server_id)
+    return _views(user, [server], whole=reads_all_servers(user))[0]
+
+
+def get_visible_server(user: User, server_id: UUID) -> MCPServerConfig:
+    """Return a server a user may see, without asking how they stand. Raises ChatdError 404."""
     server = MCPServerConfig.objects.filter(pk=server_id).first()
-    if server is None or not (whole or server.enabled):
+    if server is None or not (server.enabled or reads_all_servers(user)):
         raise not_found()
-    return _views(user, [server], whole=whole)[0]
+    return server
 
 
 def _views(user: User, servers: Sequence[MCPServerConfig], *, whole: bool) -> list[ServerView]:

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from chatd.web import commands, edits, sharing, single_sign_on, titles, views
-from chatd.web.settings_pages import chats, keys, profile, tokens
+from chatd.web.settings_pages import chats, keys, profile, tokens, tools
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -16,6 +16,10 @@ urlpatterns = [
     path("settings/tokens/<str:key_id>/revoke", tokens.revoke, name="revoke_token"),
     path("settings/keys", keys.keys, name="settings_keys"),
     path("settings/chats", chats.chats, name="settings_chats"),
+    path("settings/tools", tools.tools, name="settings_tools"),
+    path("settings/tools/<uuid:server_id>/connect", tools.connect, name="connect_tool"),
+    path("settings/tools/<uuid:server_id>/connected", tools.finish, name="finish_tool_connection"),
+    path("settings/tools/<uuid:server_id>/disconnect", tools.end, name="disconnect_tool"),
     path("chats", views.chats, name="chats"),
     path("chats/digests/<int:digest_id>/dismiss", views.dismiss, name="dismiss_digest"),
     path("chats/<uuid:chat_id>", views.chat, name="chat"),

@@ -1,17 +1,27 @@
-"""The pages of settings in a real browser: a token's life, a new password, the keyboard alone."""
+"""The pages of settings in a real browser: lives of a token and of a connection, the keyboard."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import requests
+from aiohttp import web
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from chatd.accounts.models import LoginType, SiteRole, User
 from chatd.api.authentication import HEADER
+from chatd.mcp.models import MAX_NAME, MCPServerUserToken
 from chatd.providers.models import ModelConfig
+from tests.api.routes import mcp_server
+from tests.conftest import Cast
+from tests.mcp.browser import BASE, discovered
+from tests.mcp.conftest import authorization  # noqa: F401 - a fixture
+from tests.support.authorization import AuthorizationServer
+from tests.support.people import token_for
 from tests.support.services import chromium
 from tests.web.conftest import browser_of
 
@@ -22,7 +32,7 @@ pytestmark = [
 ]
 
 OLD, NEW = "correct horse battery", "a staple of another kind"
-PAGES = ["/settings", "/settings/tokens", "/settings/keys", "/settings/chats"]
+PAGES = ["/settings", "/settings/tokens", "/settings/keys", "/settings/chats", "/settings/tools"]
 Open = Callable[..., Page]
 
 
@@ -137,6 +147,85 @@ def test_a_refused_field_has_the_focus_and_names_its_reason(open_tab: Open) -> N
     expect(field).to_have_value("")
 
 
+# connecting to an MCP server
+
+
+@pytest.fixture
+def tools(
+    live_server: LiveServer,
+    cast: Cast,
+    authorization: AuthorizationServer,  # noqa: F811
+) -> AuthorizationServer:
+    """A server that people connect to; return its authorization server."""
+    made = requests.post(
+        f"{live_server.url}{BASE}",
+        json=discovered(authorization),
+        headers={HEADER: token_for(cast.root)},
+        timeout=30,
+    )
+    assert made.status_code == 201, made.text
+    return authorization
+
+
+def taken_shot(tab: Page, name: str) -> None:
+    if shots := os.environ.get("SHOTS"):
+        tab.screenshot(path=f"{shots}/tools-{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_person_connects_comes_back_and_disconnects(
+    open_tab: Open, tools: AuthorizationServer, width: int, scripts: bool
+) -> None:
+    tab = open_tab(java_script_enabled=scripts, viewport={"width": width, "height": 800})
+    tab.goto("/settings")
+    tab.get_by_role("link", name="MCP servers").click()
+    card = tab.get_by_role("region", name="Tools")
+    expect(card).to_contain_text("Not connected")
+    card.get_by_role("button", name="Connect to Tools").click()
+
+    expect(tab).to_have_url(re.compile("/settings/tools$"))
+    expect(tab.get_by_role("status")).to_have_text("You are connected to “Tools”.")
+    expect(card.locator(".badge")).to_have_text("Connected")
+    assert MCPServerUserToken.objects.get().user.username == "alice"
+    card.get_by_role("link", name="Disconnect… from Tools").click()
+    taken_shot(tab, f"disconnect-{width}")
+    tab.get_by_role("button", name="Disconnect").click()
+    expect(tab.get_by_role("status")).to_have_text("You are disconnected from “Tools”.")
+    expect(card).to_contain_text("Not connected")
+    assert not MCPServerUserToken.objects.exists()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_person_who_does_not_agree_reads_so_and_connects_after_all(
+    open_tab: Open, tools: AuthorizationServer, scripts: bool
+) -> None:
+    def refuse(request: web.Request) -> web.StreamResponse:
+        query = urlencode({"error": "access_denied", "state": request.query["state"]})
+        raise web.HTTPFound(f"{request.query['redirect_uri']}?{query}")
+
+    tools.knobs.answers["authorize"] = refuse
+    tab = open_tab(java_script_enabled=scripts)
+    tab.goto("/settings/tools")
+    tab.get_by_role("button", name="Connect to Tools").click()
+    expect(tab.get_by_role("alert")).to_contain_text("access was not allowed")
+    assert not MCPServerUserToken.objects.exists()
+    del tools.knobs.answers["authorize"]
+    tab.get_by_role("button", name="Connect to Tools").click()
+    expect(tab.get_by_role("status")).to_have_text("You are connected to “Tools”.")
+
+
+def test_who_connected_another_way_finds_the_page_from_where_it_ends(
+    open_tab: Open, tools: AuthorizationServer
+) -> None:
+    tab = open_tab()
+    tab.goto("/settings/tools")
+    (server,) = tab.evaluate("async (url) => (await fetch(url)).json()", BASE)
+    tab.goto(f"{BASE}/{server['id']}/oauth2/connect")
+    tab.get_by_role("link", name="See all MCP servers").click()
+    expect(tab.get_by_role("region", name="Tools").locator(".badge")).to_have_text("Connected")
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_every_control_is_reached_by_the_keyboard_and_has_a_name(
     open_tab: Open, model: ModelConfig, path: str
@@ -171,6 +260,7 @@ def test_nothing_is_wider_than_the_window(
 ) -> None:
     alice.rbac_roles = [SiteRole.OWNER]  # whose header has most in it
     alice.save()
+    mcp_server(display_name="x" * MAX_NAME)
     tab = open_tab(viewport={"width": width, "height": 800})
     tab.goto(path)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width

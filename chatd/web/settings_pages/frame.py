@@ -32,8 +32,21 @@ PLACES: Sequence[Place] = (
     Place("settings_tokens", "API tokens"),
     Place("settings_keys", "Provider keys"),
     Place("settings_chats", "Chats"),
+    Place("settings_tools", "MCP servers"),
 )
 """All pages of settings, as the way between them shows them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a person stands with something on the page, in words.
+
+    `mark` is the state in short; `tone` is error, done or empty.
+    """
+
+    mark: str
+    says: str
+    tone: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,21 +10,9 @@ from chatd.providers.access import ProviderAccess
 from chatd.providers.keys import KeyState, Unavailable, byok_enabled
 from chatd.providers.own_keys import choose_own_key, forget_own_key, list_key_states_for
 from chatd.web.settings_pages.forms import SECRET, Field, Form
-from chatd.web.settings_pages.frame import Refused, Shown, answer_form, settings_view
+from chatd.web.settings_pages.frame import Refused, Shown, Standing, answer_form, settings_view
 
 ROUTE = "settings_keys"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Which key a person's calls to a provider are made with, in words.
-
-    `mark` is the state in short; `tone` is error, done or empty.
-    """
-
-    mark: str
-    says: str
-    tone: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
