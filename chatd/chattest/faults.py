@@ -6,6 +6,7 @@ Belongs here: one function per way to fail. Does not belong here: well-behaved a
 import asyncio
 import random
 import socket
+import struct
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -65,8 +66,35 @@ def garbage(*, content_type: str = "text/event-stream", seed: int = 0) -> OpenAI
     return _always(act)
 
 
-def close_midway(after_deltas: int | Sequence[str] = 2, *, clean: bool = False) -> OpenAIHandler:
-    """Send some deltas, then cut the connection; `clean` ends the HTTP body properly instead."""
+def hang_up(*, reset: bool = False) -> OpenAIHandler:
+    """Take the request and close the connection without a byte; `reset` sends a TCP reset."""
+
+    async def act(http: web.Request) -> web.StreamResponse:
+        _disconnect(http, reset=reset)
+        return web.Response()
+
+    return _always(act)
+
+
+def talk(raw: bytes) -> OpenAIHandler:
+    """Send these bytes, which need not be HTTP, and close the connection."""
+
+    async def act(http: web.Request) -> web.StreamResponse:
+        if http.transport:
+            http.transport.write(raw)
+            http.transport.close()
+        return web.Response()
+
+    return _always(act)
+
+
+def close_midway(
+    after_deltas: int | Sequence[str] = 2, *, clean: bool = False, reset: bool = False
+) -> OpenAIHandler:
+    """Send some deltas, then cut the connection.
+
+    `clean` ends the HTTP body properly instead, `reset` sends a TCP reset.
+    """
     count = after_deltas if isinstance(after_deltas, int) else len(after_deltas)
     texts = [f"word{n} " for n in range(count)] if isinstance(after_deltas, int) else after_deltas
 
@@ -77,8 +105,8 @@ def close_midway(after_deltas: int | Sequence[str] = 2, *, clean: bool = False) 
             await stream.write(chat_event(chunk))
         if clean:
             await stream.write_eof()
-        elif http.transport:
-            http.transport.close()
+        else:
+            _disconnect(http, reset=reset)
         return stream
 
     return _always(act)
@@ -102,6 +130,16 @@ def refuse() -> Iterator[str]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as closed:
         closed.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+
+def _disconnect(http: web.Request, *, reset: bool) -> None:
+    if http.transport is None:
+        return
+    if reset:
+        # a socket that lingers for no time is reset when it is closed
+        connection = http.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    http.transport.close()
 
 
 def _event_stream() -> web.StreamResponse:

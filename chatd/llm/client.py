@@ -15,15 +15,8 @@ from typing import TypeVar
 import aiohttp
 
 from chatd.llm import openai_chat, openai_chat_answer, openai_models, providers
-from chatd.llm.errors import (
-    MAX_BODY_BYTES,
-    ErrorKind,
-    LLMError,
-    broken_stream,
-    classify,
-    error_of,
-    unreadable_answer,
-)
+from chatd.llm.error_answers import MAX_BODY_BYTES
+from chatd.llm.errors import ErrorKind, LLMError, classify, error_of, unreadable_answer
 from chatd.llm.types import Answer, Event, Provider, Request
 
 CONNECT_SECONDS = 30.0
@@ -124,12 +117,15 @@ def _encode(request: Request, provider: Provider, *, stream: bool) -> bytes:
 async def _events(
     session: aiohttp.ClientSession, body: bytes, provider: Provider, silence_seconds: float
 ) -> AsyncGenerator[Event]:
+    # headers are no sign of life: one limit holds from the request to the first event
+    deadline = asyncio.get_running_loop().time() + silence_seconds
     response = await _guarded(_post(session, body, provider, _STREAM), silence_seconds, provider)
     try:
         if not 200 <= response.status < 300:
             raise await _refused(response, silence_seconds, provider)
         decoder = openai_chat.Decoder(provider)
-        async with aclosing(_decoded(response, decoder, provider, silence_seconds)) as events:
+        decoded = _decoded(response, decoder, provider, deadline, silence_seconds)
+        async with aclosing(decoded) as events:
             async for event in events:
                 yield event
         await _drain(response)
@@ -192,10 +188,10 @@ async def _decoded(
     response: aiohttp.ClientResponse,
     decoder: openai_chat.Decoder,
     provider: Provider,
+    deadline: float,
     silence_seconds: float,
 ) -> AsyncGenerator[Event]:
     clock = asyncio.get_running_loop().time
-    deadline = clock() + silence_seconds
     while not decoder.finished:
         seen = decoder.events_seen
         try:
@@ -203,9 +199,9 @@ async def _decoded(
         except LLMError as error:
             if error.kind is not ErrorKind.TIMEOUT:
                 raise
-            chunk = b""
             if not decoder.answered:
-                raise broken_stream(provider, error.detail) from None
+                raise
+            chunk = b""
         for event in decoder.feed(chunk) if chunk else decoder.close():
             yield event
         if decoder.failure:
@@ -225,6 +221,11 @@ async def _guarded(waiting: Awaitable[_T], seconds: float, provider: Provider) -
         silent = scope.expired()
         failure = error_of(ErrorKind.STARTUP_TIMEOUT, provider) if silent else None
         failure = failure or classify(exc, provider)
+    except asyncio.CancelledError as exc:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        failure = classify(exc, provider)  # nobody stopped this call: the transport gave it up
     except Exception as exc:  # noqa: BLE001 - the edge to a foreign library
         failure = classify(exc, provider)
     # raised outside the handler: chained transport exceptions hold the request headers

@@ -1,10 +1,11 @@
 """The rules behind the error kinds: what texts and statuses mean, and what people are told.
 
 Belongs here: kinds, words to look for, their order, sentences. Does not belong here: exceptions,
-HTTP bodies, providers.
+HTTP bodies, where a call went.
 """
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
@@ -22,12 +23,22 @@ class ErrorKind(StrEnum):
     PROVIDER_DISABLED = "provider_disabled"
 
 
+_INTERRUPTED = ("chat interrupted", "request interrupted", "operation interrupted")
+_MISMATCH = (
+    "no tool output found for function call",
+    "was provided without its required 'reasoning' item",
+)
+_CLOSED_EARLY = (
+    "anthropic stream closed before message_stop",
+    "openai responses stream closed before terminal event",
+)
 _QUOTA = ("quota", "billing", "insufficient_quota", "payment required")
 _UNAUTHORIZED = ("authentication", "unauthorized", "invalid api key", "invalid_api_key")
 _RATE_LIMIT = ("rate limit", "rate_limit", "rate-limit", "ratelimit", "too many requests")
+_DEADLINE = "deadline exceeded"
 _UNAVAILABLE_STATUS = frozenset({408, 502, 503, 504})
 _UNAVAILABLE = (
-    "deadline exceeded",
+    _DEADLINE,
     "timeout",
     "timed out",
     "unavailable",
@@ -57,20 +68,75 @@ _CONFIG = (
     "maximum context length",
     "malformed config",
 )
-_END_OF_FILE = re.compile(r"\beof\b")  # not the end of "typeof"
+_END_OF_FILE = re.compile(r"(?<![a-z])eof(?![a-z])")  # not the end of "typeof"
 _LABELLED_STATUS = re.compile(r"\b(?:status(?: code)?|http)[ :=]{0,2}([1-5]\d\d)\b", re.IGNORECASE)
 _BARE_STATUS = re.compile(
     r"(?<![:\w.])(?<!stream id )(401|403|408|429|500|502|503|504|529)(?![\w.]\w)\b",
     re.IGNORECASE,
 )
 
+_PROVIDER_NAMES = (
+    ("openai-compat", ("openai-compat",)),
+    ("azure", ("azure",)),
+    ("openrouter", ("openrouter",)),
+    ("bedrock", ("bedrock",)),
+    ("vercel", ("vercel",)),
+    ("anthropic", ("anthropic", "claude")),
+    ("google", ("google", "gemini", "vertex")),
+    ("openai", ("openai",)),
+)
 
-def kind_of(text: str, status: int) -> tuple[ErrorKind, bool]:
-    """Return kind and whether retrying can help; the order of the rules is the contract."""
+UNNAMED = "the AI provider"
+"""What sentences call a provider that is not known."""
+
+CANCELED = "The request was canceled before it completed."
+MISMATCH = (
+    "The chat continuation failed due to an internal state mismatch. "
+    "This is not a configuration or billing issue."
+)
+MISMATCH_DETAIL = "The provider did not accept the tool calls and results of this chat."
+CLOSED_EARLY = "{name} stream closed unexpectedly before the response completed."
+TIMED_OUT = "The request timed out before it completed."
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a failure means. `sentence` takes the place of the standard one of the kind.
+
+    It is meant for the provider that the text itself names (`own`), or for every one. `{name}`
+    stands for the provider. `chain_broken`: the provider has forgotten the response that this
+    call went on from.
+    """
+
+    kind: ErrorKind
+    retryable: bool
+    sentence: str = ""
+    own: bool = False
+    detail: str = ""
+    chain_broken: bool = False
+
+
+def verdict_of(text: str, status: int) -> Verdict:
+    """Judge an error by its text, in lower case, and status; the order of rules is the contract."""
+    if has(text, _INTERRUPTED):
+        return Verdict(ErrorKind.GENERIC, False, CANCELED, own=True)
+    if has(text, _MISMATCH):
+        return Verdict(ErrorKind.GENERIC, False, MISMATCH, own=True, detail=MISMATCH_DETAIL)
+    if has(text, _CLOSED_EARLY):
+        return Verdict(ErrorKind.TIMEOUT, True, CLOSED_EARLY, own=True)
+    if "previous response with id" in text and "not found" in text:
+        return Verdict(ErrorKind.GENERIC, True, chain_broken=True)
+    kind, retryable = _kind_of(text, status)
+    if kind is ErrorKind.TIMEOUT and not status and _DEADLINE in text:
+        return Verdict(kind, retryable, TIMED_OUT)
+    return Verdict(kind, retryable)
+
+
+def _kind_of(text: str, status: int) -> tuple[ErrorKind, bool]:
     config = has(text, _CONFIG)
     if status == 529 or "overloaded" in text:
         return ErrorKind.OVERLOADED, True
-    if has(text, _QUOTA):
+    if status == 402 or has(text, _QUOTA):
         return ErrorKind.USAGE_LIMIT, False
     if status == 401 or has(text, _UNAUTHORIZED):
         return ErrorKind.AUTH, False
@@ -86,10 +152,17 @@ def kind_of(text: str, status: int) -> tuple[ErrorKind, bool]:
         return ErrorKind.CONFIG, False
     if status == 500 or has(text, _SERVER_ERROR):
         return ErrorKind.GENERIC, True
+    if not status and "context canceled" in text:  # not by us: our own ends the turn itself
+        return ErrorKind.TIMEOUT, True
     return ErrorKind.GENERIC, False
 
 
-def sentences(kind: ErrorKind, name: str, *, by_provider: bool) -> tuple[str, str]:
+def provider_in(text: str) -> str:
+    """Return the kind of provider that a text, in lower case, speaks of, or an empty string."""
+    return next((kind for kind, names in _PROVIDER_NAMES if has(text, names)), "")
+
+
+def sentences(kind: ErrorKind, name: str, *, by_provider: bool = False) -> tuple[str, str]:
     """Return the full sentence of a kind and its short form without advice.
 
     `by_provider` says that a generic error is known to come from the provider.
@@ -117,8 +190,9 @@ def sentences(kind: ErrorKind, name: str, *, by_provider: bool) -> tuple[str, st
             short = "This conversation was started with an API key that is no longer available."
             advice = "Send your message again to continue."
         case ErrorKind.PROVIDER_DISABLED:
-            short = f"The {name} provider has been disabled."
-            advice = "Contact your administrator."
+            subject = start if name == UNNAMED else f"The {name} provider"
+            short = f"{subject} has been disabled."
+            advice = "Contact your chatd administrator."
         case ErrorKind.GENERIC:
             unexpected = f"{start} returned an unexpected error."
             short, advice = (
@@ -132,7 +206,7 @@ def sentences(kind: ErrorKind, name: str, *, by_provider: bool) -> tuple[str, st
 
 def capitalised(name: str) -> str:
     """Return the name as a sentence begins with it; brand names stay as they are."""
-    return name[:1].upper() + name[1:] if name == "the AI provider" else name
+    return name[:1].upper() + name[1:] if name == UNNAMED else name
 
 
 def has(text: str, needles: tuple[str, ...]) -> bool:

@@ -5,18 +5,25 @@ here: the rules (`error_rules`), retry loops, HTTP answers of our own API, loggi
 """
 
 import asyncio
-import math
+import ssl
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from typing import Any
 
 import aiohttp
-import msgspec
 
 from chatd.llm import providers
-from chatd.llm.error_rules import ErrorKind, capitalised, has, kind_of, sentences, status_in
+from chatd.llm.error_answers import read_error_body, retry_after_seconds
+from chatd.llm.error_rules import (
+    CLOSED_EARLY,
+    TIMED_OUT,
+    UNNAMED,
+    ErrorKind,
+    capitalised,
+    has,
+    provider_in,
+    sentences,
+    status_in,
+    verdict_of,
+)
 from chatd.llm.types import Provider
 
 __all__ = [
@@ -26,30 +33,14 @@ __all__ = [
     "classify",
     "error_of",
     "redact",
-    "retry_after_seconds",
     "unreadable_answer",
 ]
 
 MAX_DETAIL_CHARS = 500
-MAX_BODY_BYTES = 64 * 1024
 
-_CANCELED = "The request was canceled before it completed."
-_MISMATCH_MESSAGE = (
-    "The chat continuation failed due to an internal state mismatch. "
-    "This is not a configuration or billing issue."
-)
-_INTERRUPTED = ("chat interrupted", "request interrupted", "operation interrupted")
-_MISMATCH = (
-    "no tool output found for function call",
-    "was provided without its required 'reasoning' item",
-)
-_CLOSED_EARLY = (
-    "anthropic stream closed before message_stop",
-    "openai responses stream closed before terminal event",
-)
+REDIRECTED = "The provider redirects to another address, and redirects are not followed."
 
 HttpFailure = tuple[int, bytes | str, Mapping[str, str]]
-
 
 _RETRYABLE = frozenset(
     {ErrorKind.OVERLOADED, ErrorKind.RATE_LIMIT, ErrorKind.TIMEOUT, ErrorKind.STARTUP_TIMEOUT}
@@ -61,6 +52,7 @@ class LLMError(Exception):
 
     `message` is for users, `detail` (at most 500 characters) is the provider's own text,
     `retry_message` is the shorter text of retry notices, `provider` is the name of a kind.
+    `chain_broken`: the response that the call went on from is gone; a next one sends it all.
     """
 
     def __init__(
@@ -74,6 +66,7 @@ class LLMError(Exception):
         status_code: int = 0,
         retry_after_seconds: float | None = None,
         retry_message: str = "",
+        chain_broken: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -84,6 +77,7 @@ class LLMError(Exception):
         self.status_code = status_code
         self.retry_after_seconds = retry_after_seconds
         self.retry_message = retry_message or message
+        self.chain_broken = chain_broken
 
     def __repr__(self) -> str:
         return (
@@ -118,6 +112,7 @@ def error_of(
     retryable: bool | None = None,
     retry_after_seconds: float | None = None,
     message: str = "",
+    chain_broken: bool = False,
 ) -> LLMError:
     """Return the error of `kind` with its standard sentences, unless `message` overrides them."""
     by_provider = bool(status_code or retryable)
@@ -131,13 +126,13 @@ def error_of(
         status_code=status_code,
         retry_after_seconds=retry_after_seconds,
         retry_message=message or short,
+        chain_broken=chain_broken,
     )
 
 
 def broken_stream(provider: Provider | None, detail: str = "") -> LLMError:
     """Return the error of a stream that ended before the answer did; retryable."""
-    name = capitalised(_display_name(provider))
-    message = f"{name} stream closed unexpectedly before the response completed."
+    message = _named(CLOSED_EARLY, provider)
     return error_of(ErrorKind.TIMEOUT, provider, detail=detail, message=message)
 
 
@@ -151,176 +146,84 @@ def classify(failure: BaseException | HttpFailure, provider: Provider | None = N
     """Return the error for an exception or an HTTP failure `(status, body, headers)`.
 
     A status of 0 means none is known, as for errors inside a stream. The first matching rule of
-    `error_rules` wins; an LLMError is returned as it is.
+    `error_rules` wins; an LLMError is returned as it is. Without a `provider` the text may name
+    one. A cancellation is taken for one that the transport made up.
     """
     if isinstance(failure, LLMError):
         return failure
     if isinstance(failure, BaseException):
         return _classify_exception(failure, provider)
     status, body, headers = failure
-    message, words = read_error_body(body)
-    status = status or _embedded_status(body) or status_in(words)
-    text = f"{_phrase(status)} {words}".lower()
+    said = read_error_body(body)
+    detail = said.message or (REDIRECTED if 300 <= status < 400 else "")
     return _classify_text(
-        text, provider, status=status, detail=message, retry_after=retry_after_seconds(headers)
+        said.words,
+        provider,
+        status=status or said.status or status_in(said.words),
+        detail=detail,
+        retry_after=retry_after_seconds(headers),
     )
-
-
-MAX_RETRY_AFTER_SECONDS = 3600.0
-"""A turn that waits longer would only hold a slot: failing tells people more."""
-
-
-def retry_after_seconds(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return how long the provider asks to wait, in seconds, or None; an hour at the most.
-
-    `retry-after-ms` wins over `retry-after`, which holds seconds or an HTTP date.
-    """
-    found = {name.lower(): value for name, value in headers.items()}
-    millis = _number(found.get("retry-after-ms", ""))
-    if millis is not None:
-        return min(millis / 1000, MAX_RETRY_AFTER_SECONDS)
-    value = found.get("retry-after", "")
-    seconds = _number(value)
-    if seconds is not None:
-        return min(seconds, MAX_RETRY_AFTER_SECONDS)
-    if not value:
-        return None
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    asked = (at - (now or datetime.now(UTC))).total_seconds()
-    return min(max(0.0, asked), MAX_RETRY_AFTER_SECONDS)
-
-
-def read_error_body(body: bytes | str) -> tuple[str, str]:
-    """Return the provider's message and all words worth matching; both empty for HTML."""
-    raw = body.encode() if isinstance(body, str) else body
-    if len(raw) > MAX_BODY_BYTES:
-        return "", ""
-    try:
-        document = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        plain = raw.decode("utf-8", "replace").strip()
-        return ("", "") if plain.startswith("<") else (plain, plain)
-    fields = _error_fields(document)
-    message = next(
-        (fields[key] for key in ("message", "detail", "error") if isinstance(fields.get(key), str)),
-        "",
-    )
-    extra = [str(fields[key]) for key in ("type", "code", "status") if fields.get(key)]
-    return message, " ".join([message, *extra])
 
 
 def _classify_exception(exc: BaseException, provider: Provider | None) -> LLMError:
-    if isinstance(exc, asyncio.CancelledError):
-        return error_of(ErrorKind.GENERIC, provider, message=_CANCELED)
-    if isinstance(exc, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        # no detail: the address may carry credentials
-        return error_of(ErrorKind.CONFIG, provider)
-    if isinstance(exc, aiohttp.ClientError):
-        return error_of(ErrorKind.TIMEOUT, provider, detail=str(exc))
-    if isinstance(exc, TimeoutError):
-        return error_of(
-            ErrorKind.TIMEOUT,
-            provider,
-            retryable=False,
-            message="The request timed out before it completed.",
-        )
-    if isinstance(exc, OSError):
-        return error_of(ErrorKind.TIMEOUT, provider, detail=str(exc))
+    match exc:
+        case asyncio.CancelledError():
+            return error_of(ErrorKind.TIMEOUT, provider)
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            # no detail: the address may carry credentials
+            return error_of(ErrorKind.CONFIG, provider)
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+            return error_of(ErrorKind.GENERIC, provider, detail=str(exc))
+        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError():
+            return error_of(ErrorKind.TIMEOUT, provider, detail=str(exc))
+        case aiohttp.ClientResponseError(message=words):  # what came is not HTTP
+            return _classify_text(words, provider, status=0, detail=words)
+        case TimeoutError(errno=None):
+            return error_of(ErrorKind.TIMEOUT, provider, retryable=False, message=TIMED_OUT)
+        case OSError():
+            return error_of(ErrorKind.TIMEOUT, provider, detail=str(exc))
     text = str(exc)
-    return _classify_text(text.lower(), provider, status=status_in(text), detail=text)
+    return _classify_text(text, provider, status=status_in(text), detail=text)
 
 
 def _classify_text(
-    text: str,
+    words: str,
     provider: Provider | None,
     *,
     status: int,
     detail: str,
     retry_after: float | None = None,
 ) -> LLMError:
-    special = _special_case(text, provider, status, detail)
-    if special:
-        return special
-    kind, retryable = kind_of(text, status)
+    """Judge the words of a failure, and stamp the provider that was called on what comes out.
+
+    Sentences that are meant for the provider that the words name are lost under another one.
+    """
+    text = words.lower()
+    verdict = verdict_of(text, status)
+    named = provider_in(text)
+    provider = provider or (Provider(kind=named, base_url="") if named else None)
+    is_same = (provider.kind if provider else "") == named
+    sentence = verdict.sentence if is_same or not verdict.own else ""
     return error_of(
-        kind,
+        verdict.kind,
         provider,
-        detail=detail,
+        detail=verdict.detail or detail,
         status_code=status,
-        retryable=retryable,
+        retryable=verdict.retryable,
         retry_after_seconds=retry_after,
+        message=_named(sentence, provider),
+        chain_broken=verdict.chain_broken,
     )
 
 
-def _special_case(
-    text: str, provider: Provider | None, status: int, detail: str
-) -> LLMError | None:
-    if has(text, _INTERRUPTED):
-        return error_of(ErrorKind.GENERIC, provider, status_code=status, message=_CANCELED)
-    if has(text, _MISMATCH):
-        return error_of(
-            ErrorKind.GENERIC,
-            provider,
-            status_code=status,
-            detail="The provider did not accept the tool calls and results of this chat.",
-            message=_MISMATCH_MESSAGE,
-        )
-    if has(text, _CLOSED_EARLY):
-        return broken_stream(provider, detail)
-    if "previous response with id" in text and "not found" in text:
-        name = capitalised(_display_name(provider))
-        return error_of(
-            ErrorKind.GENERIC,
-            provider,
-            status_code=status,
-            detail=detail,
-            retryable=True,
-            message=f"{name} returned an unexpected error.",
-        )
-    return None
+def _named(sentence: str, provider: Provider | None) -> str:
+    return sentence.format(name=capitalised(_display_name(provider)))
 
 
 def _display_name(provider: Provider | None) -> str:
     known = provider and (provider.display_name or providers.display_name(provider.kind))
-    return known or "the AI provider"
+    return known or UNNAMED
 
 
 def _looks_secret(header: str) -> bool:
     return has(header.lower(), ("authorization", "key", "token", "secret", "cookie"))
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
-
-
-def _number(value: str) -> float | None:
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _error_fields(document: Any) -> dict[str, Any]:
-    """Find the object that describes the error: servers wrap it in `error`, a list, or nothing."""
-    if isinstance(document, list) and document:
-        document = document[0]
-    if not isinstance(document, dict):
-        return {}
-    inner = document.get("error")
-    return inner if isinstance(inner, dict) else document
-
-
-def _embedded_status(body: bytes | str) -> int:
-    try:
-        code = _error_fields(msgspec.json.decode(body)).get("code")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return 0
-    return code if isinstance(code, int) and 400 <= code <= 599 else 0

@@ -11,7 +11,8 @@ from typing import Any, TypeGuard
 import msgspec
 import orjson
 
-from chatd.llm.errors import LLMError, broken_stream, classify, read_error_body
+from chatd.llm.error_answers import read_error_body
+from chatd.llm.errors import LLMError, broken_stream, classify
 from chatd.llm.openai_chat_request import encode
 from chatd.llm.sse import EventDecoder, EventTooLargeError, ServerEvent
 from chatd.llm.types import (
@@ -155,7 +156,12 @@ class Decoder:
 
     def _closed_early(self) -> LLMError:
         stray = bytes(self._sse.stray).strip()
-        if stray and not self.events_seen and _is_json(stray) and any(read_error_body(stray)):
+        if (
+            stray
+            and not self.events_seen
+            and _is_json(stray)
+            and read_error_body(stray).words.strip()
+        ):
             return self._error_in(stray)
         hint = "The provider did not answer with an event stream." if stray else ""
         return broken_stream(self._provider, hint)

@@ -6,6 +6,7 @@ from typing import Any
 from chatd.chats import shapes
 from chatd.core.clock import now, rfc3339
 from chatd.core.shapes import shaped
+from chatd.llm.error_rules import UNNAMED, ErrorKind, sentences
 from chatd.llm.errors import LLMError
 from chatd.providers.selectors import Unusable, UnusableModelError
 
@@ -36,7 +37,7 @@ def retry_notice(error: LLMError, *, attempt: int, delay_seconds: float) -> shap
     """Return the payload of a `retry` event; `attempt` counts from 1."""
     notice: shapes.Retry = {
         "attempt": attempt,
-        "delay_ms": int(delay_seconds * 1000),
+        "delay_ms": round(delay_seconds * 1000),
         "error": error.retry_message,
         "kind": str(error.kind),
         "retrying_at": rfc3339(now() + timedelta(seconds=delay_seconds)),
@@ -52,10 +53,10 @@ def error_of_setup(error: UnusableModelError) -> dict[str, Any]:
     match error.reason:
         case Unusable.PROVIDER_DISABLED:
             kind = "provider_disabled"
-            message = f"The {provider} provider has been disabled. Contact your administrator."
+            message, _ = sentences(ErrorKind.PROVIDER_DISABLED, error.provider or UNNAMED)
         case Unusable.KEY_MISSING:
             kind = "missing_key"
-            message = f"The {provider} provider has no API key. Contact your administrator."
+            message = f"The {provider} provider has no API key. Contact your chatd administrator."
         case Unusable.OWN_KEY_NEEDED:
             kind = "missing_key"
             message = (
@@ -76,8 +77,10 @@ def error_of_setup(error: UnusableModelError) -> dict[str, Any]:
             message = "The model of this chat has been disabled. Choose another one and send again."
         case Unusable.NAMED_BY_SETTING:
             kind = "config"
-            message = "The model that is set for this cannot be used. Contact your administrator."
+            message = (
+                "The model that is set for this cannot be used. Contact your chatd administrator."
+            )
         case Unusable.NO_MODEL:
             kind = "config"
-            message = "No model is configured. Contact your administrator."
+            message = "No model is configured. Contact your chatd administrator."
     return {"message": message, "kind": kind, "retryable": False}

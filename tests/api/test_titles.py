@@ -342,7 +342,7 @@ def test_no_other_model_takes_the_place_of_the_one_that_is_set(
     answer = ask(alice, chats.waiting(), route)
     assert (answer.status, answer.message) == (500, FAILED[route])
     assert answer.detail == (
-        "The model that is set for this cannot be used. Contact your administrator."
+        "The model that is set for this cannot be used. Contact your chatd administrator."
     )
     assert titler.requests == []
 

@@ -73,6 +73,18 @@ def held_until(released: threading.Event, handler: OpenAIHandler) -> OpenAIHandl
     return wait_and_answer
 
 
+def broken_off(*deltas: str, then: Chunk, after: threading.Event) -> OpenAIHandler:
+    """Stream deltas, and a last chunk when the test says so: an error, say."""
+
+    async def chunks() -> AsyncIterator[Chunk]:
+        for delta in deltas:
+            yield said(delta)
+        await asyncio.to_thread(after.wait, 30)
+        yield then
+
+    return lambda request: streaming_response(chunks())
+
+
 class Gate:
     """An answer whose deltas a test lets through. Every request gets it from its beginning.
 
@@ -157,6 +169,8 @@ def paced(deltas: Sequence[str], seconds: float) -> OpenAIHandler:
 
 async def _close_after(request: web.Request, response: web.StreamResponse) -> None:
     response.force_close()
+    # the headers are ready by now: without this one a client would use the connection again
+    response.headers["Connection"] = "close"
 
 
 class ScriptedProvider(OpenAIServer):

@@ -206,25 +206,89 @@ async def test_only_the_beginning_of_a_huge_error_body_is_read():
     assert (error.status_code, error.detail) == (500, "")
 
 
+CUT_ERROR = b'HTTP/1.1 401 No\r\nContent-Length: 90\r\n\r\n{"error":'
+
+
 @pytest.mark.parametrize(
     "handler",
     [
         faults.garbage(),
         faults.garbage(content_type="text/html"),
-        faults.close_midway(2),
         faults.close_midway(2, clean=True),
-        faults.close_midway(0),
+        faults.close_midway(0, clean=True),
         faults.http_error(200, "<html>Welcome</html>"),
         faults.http_error(200, b"\x00\xff" * 5000),
         faults.http_error(204),
     ],
 )
-async def test_streams_that_break_are_retryable_timeouts(handler):
+async def test_answers_that_end_too_early_are_retryable_timeouts(handler):
     error = await failure_of(handler)
     assert (error.kind, error.retryable) == (ErrorKind.TIMEOUT, True)
     assert error.message == (
         "OpenAI Compatible stream closed unexpectedly before the response completed."
     )
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        faults.hang_up(),
+        faults.hang_up(reset=True),
+        faults.talk(b"HTTP/1.1 200 OK\r\nContent-"),
+        faults.close_midway(0),
+        faults.close_midway(2),
+        faults.close_midway(2, reset=True),
+    ],
+)
+async def test_connections_that_break_are_retryable_timeouts(handler):
+    error = await failure_of(handler)
+    assert (error.kind, error.retryable) == (ErrorKind.TIMEOUT, True)
+    assert error.message == "OpenAI Compatible is temporarily unavailable."
+
+
+async def test_a_server_that_does_not_speak_http_is_not_asked_again():
+    error = await failure_of(faults.talk(b"220 mail.example ESMTP\r\n"))
+    assert (error.kind, error.retryable, error.status_code) == (ErrorKind.GENERIC, False, 0)
+    assert error.message == "The chat request failed unexpectedly."
+
+
+async def test_a_status_counts_although_its_body_breaks_off():
+    error = await failure_of(faults.talk(CUT_ERROR))
+    assert (error.kind, error.status_code, error.detail) == (ErrorKind.AUTH, 401, "")
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_retryable_timeout():
+    class Cancelling(aiohttp.abc.AbstractResolver):
+        async def resolve(self, host, port=0, family=socket.AF_INET):
+            raise asyncio.CancelledError
+
+        async def close(self):
+            pass
+
+    connector = aiohttp.TCPConnector(resolver=Cancelling())
+    async with aiohttp.ClientSession(connector=connector) as session:
+        with pytest.raises(LLMError) as caught:
+            await collect("http://nowhere.invalid", session=session)
+    assert (caught.value.kind, caught.value.retryable) == (ErrorKind.TIMEOUT, True)
+    assert caught.value.message == "OpenAI Compatible is temporarily unavailable."
+
+
+async def test_headers_are_no_sign_of_life(monkeypatch):
+    loop = asyncio.get_running_loop()
+    real_time = loop.time
+
+    async def let_time_pass(session, context, params):
+        monkeypatch.setattr(loop, "time", lambda: real_time() + 601)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(let_time_pass)
+    async with (
+        aiohttp.ClientSession(trace_configs=[trace]) as session,
+        OpenAIServer(faults.hang(after_headers=True)) as server,
+    ):
+        with pytest.raises(LLMError) as caught:
+            await collect(server.base_url, session=session, silence_seconds=600)
+    assert caught.value.kind is ErrorKind.STARTUP_TIMEOUT
 
 
 async def test_text_before_a_break_is_given():

@@ -1,133 +1,168 @@
 """Every rule that turns a failure into an error people can act on."""
 
 import asyncio
+import errno
 import ssl
 from datetime import UTC, datetime
 
 import aiohttp
 import pytest
 
-from chatd.llm.errors import (
-    ErrorKind,
-    LLMError,
-    broken_stream,
-    classify,
-    error_of,
-    retry_after_seconds,
-)
+from chatd.llm.error_answers import retry_after_seconds
+from chatd.llm.errors import ErrorKind, LLMError, broken_stream, classify, error_of
 from chatd.llm.types import Provider
+from tests.support.provider_errors import (
+    CANCELED,
+    CASES,
+    CLOSED,
+    CONFIG,
+    FAILED,
+    MISMATCH,
+    MISMATCH_DETAIL,
+    NO_OUTPUT,
+    NO_REASONING,
+    REFUSED,
+    RESPONSE_GONE,
+    SILENT,
+    STATUSES_IN_TEXTS,
+    UNAVAILABLE,
+    Outcome,
+)
 
 ACME = Provider(kind="openai-compat", base_url="http://x", api_key="sk-secret", display_name="Acme")
+LOCAL_DEADLINE = Outcome("timeout", False, "The request timed out before it completed.")
 
-OVERLOADED = (ErrorKind.OVERLOADED, True, "Acme is temporarily overloaded.")
-QUOTA = (
-    ErrorKind.USAGE_LIMIT,
-    False,
-    "The usage quota for Acme has been exceeded. "
-    "Check the billing and quota settings for the provider account.",
-)
-AUTH = (
-    ErrorKind.AUTH,
-    False,
-    "Authentication with Acme failed. Check the API key and permissions.",
-)
-RATE = (ErrorKind.RATE_LIMIT, True, "Acme is rate limiting requests.")
-DISABLED = (
-    ErrorKind.PROVIDER_DISABLED,
-    False,
-    "The Acme provider has been disabled. Contact your administrator.",
-)
-UNAVAILABLE = (ErrorKind.TIMEOUT, True, "Acme is temporarily unavailable.")
-CONFIG = (
-    ErrorKind.CONFIG,
-    False,
-    "Acme rejected the model configuration. Check the selected model and provider settings.",
-)
-SERVER = (ErrorKind.GENERIC, True, "Acme returned an unexpected error.")
-UNEXPECTED = (ErrorKind.GENERIC, False, "Acme returned an unexpected error.")
-FAILED = (ErrorKind.GENERIC, False, "The chat request failed unexpectedly.")
-CANCELED = (ErrorKind.GENERIC, False, "The request was canceled before it completed.")
-MISMATCH = (
-    ErrorKind.GENERIC,
-    False,
-    "The chat continuation failed due to an internal state mismatch. "
-    "This is not a configuration or billing issue.",
-)
-CLOSED = (
-    ErrorKind.TIMEOUT,
-    True,
-    "Acme stream closed unexpectedly before the response completed.",
-)
 
-ROWS = [
-    (400, "request interrupted", CANCELED),
-    (400, "No tool output found for function call call_1", MISMATCH),
-    (400, "Item 'x' was provided without its required 'reasoning' item: 'y'", MISMATCH),
-    (0, "anthropic stream closed before message_stop", CLOSED),
-    (0, "openai responses stream closed before terminal event", CLOSED),
-    (400, "Previous response with id 'r' not found", SERVER),
-    (529, "", OVERLOADED),
-    (503, "The model is overloaded", OVERLOADED),
-    (429, "You exceeded your current quota", QUOTA),
-    (429, "insufficient_quota", QUOTA),
-    (402, "", QUOTA),
-    (400, "billing hard limit", QUOTA),
-    (401, "", AUTH),
-    (400, "Invalid API key", AUTH),
-    (400, "invalid_api_key", AUTH),
-    (403, "", AUTH),
-    (403, "model not found", CONFIG),
-    (429, "", RATE),
-    (400, "rate-limit hit", RATE),
-    (400, "Too many requests", RATE),
-    (429, "maximum context length is 8", CONFIG),
-    (400, "provider_disabled", DISABLED),
-    (408, "", UNAVAILABLE),
-    (502, "", UNAVAILABLE),
-    (503, "", UNAVAILABLE),
-    (504, "", UNAVAILABLE),
-    (400, "upstream timed out", UNAVAILABLE),
-    (0, "stream error: stream ID 5; INTERNAL_ERROR; received from peer", UNAVAILABLE),
-    (0, "stream error: stream ID 401; PROTOCOL_ERROR; received from peer", FAILED),
-    (0, "unexpected EOF", UNAVAILABLE),
-    (503, "invalid model", CONFIG),
-    (404, "model_not_found", CONFIG),
-    (400, "context length exceeded", CONFIG),
-    (400, "malformed configuration", CONFIG),
-    (500, "", SERVER),
-    (0, "internal server error", SERVER),
-    (400, "no idea", UNEXPECTED),
-    (400, "typeof x is wrong", UNEXPECTED),
-    (418, "", UNEXPECTED),
-    (0, "no idea", FAILED),
+def outcome_of(error):
+    return error.kind.value, error.retryable, error.message, error.retry_message
+
+
+def expected(outcome, name):
+    return outcome.kind, outcome.retryable, outcome.message(name), outcome.notice(name)
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=f"{row}: {case.id}") for row, case in CASES]
+)
+def test_each_row_gives_its_kind_and_sentence(case):
+    error = classify((case.status, _body(case.text), {}), ACME)
+    assert outcome_of(error) == expected(case.outcome, "Acme")
+    assert error.provider == "openai-compat"
+    assert error.retry_after_seconds is None
+    assert error.status_code == (case.status or case.told)
+
+
+UNNAMED_CASES = [
+    (row, case)
+    for row, case in CASES
+    if not any(name in case.text.lower() for name in ("openai", "anthropic"))
+    and row not in ("interrupted", "state mismatch", "closed early")
 ]
 
 
-@pytest.mark.parametrize(("status", "text", "expected"), ROWS)
-def test_each_rule_of_the_table_gives_its_kind_and_sentence(status, text, expected):
-    error = classify((status, _body(text), {}), ACME)
-    assert (error.kind, error.retryable, error.message) == expected
-    assert error.provider == "openai-compat"
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=f"{row}: {case.id}") for row, case in UNNAMED_CASES]
+)
+def test_an_unknown_provider_is_called_the_ai_provider(case):
+    error = classify((case.status, _body(case.text), {}))
+    assert outcome_of(error) == expected(case.outcome, "")
+    assert error.provider == ""
+
+
+SPECIAL = [
+    ("request interrupted", CANCELED, FAILED),
+    (NO_OUTPUT, MISMATCH, FAILED),
+    (NO_REASONING, MISMATCH, FAILED),
+]
+
+
+@pytest.mark.parametrize(("text", "kept", "rebuilt"), SPECIAL)
+def test_special_sentences_last_only_under_the_provider_that_the_words_name(text, kept, rebuilt):
+    openai = Provider(kind="openai", base_url="")
+    assert outcome_of(classify(RuntimeError(text))) == expected(kept, "")
+    assert outcome_of(classify(RuntimeError(f"openai: {text}"), openai)) == expected(kept, "OpenAI")
+    for said in (text, f"claude: {text}"):
+        assert outcome_of(classify(RuntimeError(said), openai)) == expected(rebuilt, "OpenAI")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        ("anthropic stream closed before message_stop", "anthropic", "Anthropic"),
+        ("openai responses stream closed before terminal event", "openai", "OpenAI"),
+    ],
+)
+def test_a_stream_closed_early_is_told_under_its_own_provider_alone(text, kind, name):
+    own, other = Provider(kind=kind, base_url=""), Provider(kind="azure", base_url="")
+    for error in (classify(RuntimeError(text)), classify(RuntimeError(text), own)):
+        assert outcome_of(error) == expected(CLOSED, name)
+        assert error.provider == kind
+    assert outcome_of(classify(RuntimeError(text), other)) == expected(UNAVAILABLE, "Azure OpenAI")
+
+
+def test_the_detail_of_a_state_mismatch_is_a_fixed_one():
+    for provider in (ACME, None):
+        error = classify((400, _body(NO_OUTPUT), {}), provider)
+        assert error.detail == MISMATCH_DETAIL
+
+
+def test_a_forgotten_response_breaks_the_chain():
+    assert classify((400, _body(RESPONSE_GONE), {}), ACME).chain_broken
+    assert not classify((500, _body(""), {}), ACME).chain_broken
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("openai-compat of azure", "openai-compat"),
+        ("AZURE by openrouter", "azure"),
+        ("OpenRouter, bedrock, vercel", "openrouter"),
+        ("bedrock of vercel: claude", "bedrock"),
+        ("vercel: anthropic", "vercel"),
+        ("Anthropic, not google", "anthropic"),
+        ("Claude, not gemini", "anthropic"),
+        ("google, not OpenAI", "google"),
+        ("gemini of openai", "google"),
+        ("Vertex AI", "google"),
+        ("openai", "openai"),
+        ("nobody", ""),
+    ],
+)
+def test_words_may_name_the_provider_in_a_fixed_order(text, kind):
+    assert classify(RuntimeError(text)).provider == kind
+    assert classify((400, _body(text), {})).provider == kind
+    assert classify(RuntimeError(text), ACME).provider == "openai-compat"
+
+
+@pytest.mark.parametrize("case", STATUSES_IN_TEXTS, ids=lambda case: case.text)
+def test_a_status_is_read_from_text_where_it_stands_alone(case):
+    assert classify(RuntimeError(case.text), ACME).status_code == case.status
+    assert classify((0, _body(case.text), {}), ACME).status_code == case.status
+
+
+def test_a_known_status_wins_over_one_in_the_text():
+    assert classify((400, _body("status 503"), {}), ACME).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b'{"error": {"message": "no", "code": 429}}', 429, ErrorKind.RATE_LIMIT),
+        (b'{"error": {"message": "no", "code": "429"}}', 429, ErrorKind.RATE_LIMIT),
+        (b'{"error": {"message": "no", "type": "overloaded_error"}}', 0, ErrorKind.OVERLOADED),
+        (b'{"error": {"message": "no", "code": "model_not_found"}}', 0, ErrorKind.CONFIG),
+        (b'{"error": {"message": "no", "status": "UNAVAILABLE"}}', 0, ErrorKind.TIMEOUT),
+        (b'{"error": {"message": "no", "code": 1234}}', 0, ErrorKind.GENERIC),
+        (b'{"error": {"message": "no", "code": true}}', 0, ErrorKind.GENERIC),
+    ],
+)
+def test_codes_and_types_of_a_body_count_as_its_words(body, status, kind):
+    error = classify((0, body, {}), ACME)
+    assert (error.status_code, error.kind, error.detail) == (status, kind, "no")
 
 
 def _body(text):
     return b'{"error": {"message": "%s"}}' % text.encode()
-
-
-@pytest.mark.parametrize(
-    ("text", "status", "kind"),
-    [
-        ("upstream said status 429", 429, ErrorKind.RATE_LIMIT),
-        ("got HTTP 503 from edge", 503, ErrorKind.TIMEOUT),
-        ("error 401 from gateway", 401, ErrorKind.AUTH),
-        ("listening on :429", 0, ErrorKind.GENERIC),
-        ("stream ID 503 went away", 0, ErrorKind.GENERIC),
-        ("took 5000 steps", 0, ErrorKind.GENERIC),
-    ],
-)
-def test_a_status_is_read_from_text_where_it_stands_alone(text, status, kind):
-    error = classify(RuntimeError(text), ACME)
-    assert (error.status_code, error.kind) == (status, kind)
 
 
 def test_a_classified_error_is_kept():
@@ -136,32 +171,33 @@ def test_a_classified_error_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("exc", "expected"),
+    ("exc", "outcome"),
     [
-        (asyncio.CancelledError(), CANCELED),
-        (
-            TimeoutError(),
-            (ErrorKind.TIMEOUT, False, "The request timed out before it completed."),
-        ),
+        (asyncio.CancelledError(), UNAVAILABLE),
+        (TimeoutError(), LOCAL_DEADLINE),
+        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), UNAVAILABLE),
         (aiohttp.ServerTimeoutError(), UNAVAILABLE),
         (aiohttp.ServerDisconnectedError(), UNAVAILABLE),
+        (aiohttp.ClientPayloadError("not enough data"), UNAVAILABLE),
         (ConnectionResetError(), UNAVAILABLE),
-        (ssl.SSLError("bad certificate"), UNAVAILABLE),
+        (ssl.SSLError("wrong version number"), UNAVAILABLE),
+        (ssl.SSLCertVerificationError("self-signed certificate"), FAILED),
         (aiohttp.InvalidURL("http://user:pw@"), CONFIG),
+        (aiohttp.ClientResponseError(None, (), status=400, message="no HTTP"), FAILED),
         (ValueError("no idea"), FAILED),
     ],
+    ids=repr,
 )
-def test_exceptions_of_the_transport_are_classified(exc, expected):
+def test_exceptions_of_the_transport_are_classified(exc, outcome):
     error = classify(exc, ACME)
-    assert (error.kind, error.retryable, error.message) == expected
+    assert outcome_of(error) == expected(outcome, "Acme")
+    assert (error.status_code, error.provider) == (0, "openai-compat")
     assert "pw" not in error.detail
 
 
-def test_kinds_without_a_rule_have_their_sentences():
-    assert error_of(ErrorKind.STARTUP_TIMEOUT, ACME).message == (
-        "Acme did not start responding in time."
-    )
-    assert error_of(ErrorKind.STARTUP_TIMEOUT, ACME).retryable
+def test_kinds_without_a_row_have_their_sentences():
+    assert outcome_of(error_of(ErrorKind.STARTUP_TIMEOUT, ACME)) == expected(SILENT, "Acme")
+    assert outcome_of(error_of(ErrorKind.STARTUP_TIMEOUT, None)) == expected(SILENT, "")
     assert error_of(ErrorKind.MISSING_KEY, ACME).message == (
         "This conversation was started with an API key that is no longer available. "
         "Send your message again to continue."
@@ -199,15 +235,42 @@ def test_names_fall_back_to_the_kind_and_then_to_plain_words():
         (b"[" * 100_000, ""),
         (b'{"error": {"message": "' + b"x" * 70_000 + b'"}}', ""),
         (b"\xff", "\ufffd"),
+        (b'{"error": {"message": " ", "detail": "why"}}', "why"),
+        (b'{"error": {"message": "", "type": "overloaded_error"}}', ""),
+        (b'{"error": {"message": "why", "code": 1' + b"0" * 400 + b"}}", "why"),
     ],
 )
 def test_the_detail_is_the_providers_own_message(body, detail):
     assert classify((400, body, {}), ACME).detail == detail
 
 
-def test_a_long_detail_is_cut_to_five_hundred_characters():
-    detail = classify((400, _body("x" * 501), {}), ACME).detail
-    assert (len(detail), detail[-1]) == (500, "…")
+@pytest.mark.parametrize(
+    ("length", "detail"),
+    [(499, "x" * 499), (500, "x" * 500), (501, "x" * 499 + "…"), (5000, "x" * 499 + "…")],
+)
+def test_a_detail_has_five_hundred_characters_at_most(length, detail):
+    assert classify((400, _body("x" * length), {}), ACME).detail == detail
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(64 * 1024, True), (64 * 1024 + 1, False)])
+def test_a_body_of_more_than_64_kib_is_ignored(size, is_read):
+    body = _body("quota")
+    body += b" " * (size - len(body))
+    error = classify((400, body, {}), ACME)
+    assert (error.kind is ErrorKind.USAGE_LIMIT, error.detail == "quota") == (is_read, is_read)
+    in_stream = classify((0, b'{"code": 429}' + b" " * (size - 13), {}), ACME)
+    assert in_stream.status_code == (429 if is_read else 0)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_told_where_the_provider_says_nothing(status):
+    headers = {"Location": "http://user:pw@elsewhere.example"}
+    error = classify((status, b"<html>moved</html>", headers), ACME)
+    assert outcome_of(error) == expected(REFUSED, "Acme")
+    assert error.detail == (
+        "The provider redirects to another address, and redirects are not followed."
+    )
+    assert classify((status, _body("why"), headers), ACME).detail == "why"
 
 
 def test_a_key_a_provider_echoes_is_redacted_before_it_is_cut():
@@ -238,6 +301,14 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         ({"Retry-After": "Thu, 01 Jan 2026 00:00:30 GMT"}, 30.0),
         ({"Retry-After": "Wed, 31 Dec 2025 00:00:00 GMT"}, 0.0),
         ({"Retry-After": "Thu, 01 Jan 2026 00:00:30"}, 30.0),
+        ({"Retry-After": "Sun, 05 Jan 2031 00:00:00 GMT"}, 3600.0),
+        ({"Retry-After": "86400"}, 3600.0),
+        ({"Retry-After-Ms": "86400000"}, 3600.0),
+        ({"Retry-After-Ms": "0", "Retry-After": "4"}, 0.0),
+        ({"Retry-After-Ms": "soon", "Retry-After": "4"}, 4.0),
+        ({"Retry-After-Ms": "-1", "Retry-After": "4"}, 4.0),
+        ({"Retry-After": "Thu, 01 Jan 99999999999999999999 00:00:30 GMT"}, None),
+        ({"Retry-After": "Thu, 41 Jan 2026 00:00:30 GMT"}, None),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "-5"}, None),
         ({"Retry-After": "inf"}, None),

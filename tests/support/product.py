@@ -43,7 +43,12 @@ from chatd.providers.models import AIProvider, ModelConfig
 made = []
 for row in json.loads({rows!r}):
     provider = save_provider(
-        AIProvider(type=row["kind"], name=row["name"], base_url=row["base_url"]),
+        AIProvider(
+            type=row["kind"],
+            name=row["name"],
+            display_name=row["display_name"],
+            base_url=row["base_url"],
+        ),
         new_key=row["key"],
     )
     config = ModelConfig(
@@ -322,12 +327,14 @@ class Product:
     def add_models(self, *rows: Mapping[str, Any]) -> list[str]:
         """Create a provider with one model per row and return the ids of the model configs.
 
-        Members of a row: base_url; kind, key, model, options, is_default where they matter.
+        Members of a row: base_url; kind, display_name, key, model, options, is_default where they
+        matter.
         """
         whole = [
             {
                 "kind": "openai-compat",
                 "name": f"fake-{uuid4().hex[:8]}",
+                "display_name": "",
                 "key": "e2e-fake-provider-key",
                 "model": "fake-model",
                 "options": {},
