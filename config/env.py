@@ -84,6 +84,7 @@ class Environment:
     admin_password: str = field(repr=False)
     admin_email: str
     turn_slots: int
+    turn_slots_per_person: int
     database_threads: int
     lease_seconds: float
     lease_renew_seconds: float
@@ -203,6 +204,7 @@ def read_environment(values: Mapping[str, str]) -> Environment:
 
 
 def _read(read: _Reader) -> Environment:
+    slots = read.integer("CHATD_TURN_SLOTS", 200, least=1)
     return Environment(
         data_dir=Path(read.text("CHATD_DATA", ".chatd")).expanduser().resolve(),
         debug=read.flag("CHATD_DEBUG", default=False),
@@ -218,7 +220,10 @@ def _read(read: _Reader) -> Environment:
         admin_username=read.text("CHATD_ADMIN_USERNAME", "admin"),
         admin_password=read.text("CHATD_ADMIN_PASSWORD"),
         admin_email=read.text("CHATD_ADMIN_EMAIL", "admin@localhost"),
-        turn_slots=read.integer("CHATD_TURN_SLOTS", 200, least=1),
+        turn_slots=slots,
+        turn_slots_per_person=read.integer(
+            "CHATD_TURN_SLOTS_PER_PERSON", max(slots // 2, 1), least=1
+        ),
         database_threads=read.integer("CHATD_DATABASE_THREADS", 8, least=1),
         lease_seconds=read.number("CHATD_LEASE_SECONDS", 30, least=1),
         lease_renew_seconds=read.number("CHATD_LEASE_RENEW_SECONDS", 10, least=0.1),

@@ -267,7 +267,7 @@ class Transition:
         )
         notices = self._notices()
         wake = "status" in self._changed and chat.status == Status.PENDING
-        transaction.on_commit(lambda: _after_commit(notices, chat.pk if wake else None))
+        transaction.on_commit(lambda: _after_commit(notices, chat if wake else None))
 
     def _notices(self) -> list[Notice]:
         chat = self.chat
@@ -289,10 +289,10 @@ class Transition:
         return notices
 
 
-def _after_commit(notices: Sequence[Notice], wake: UUID | None) -> None:
+def _after_commit(notices: Sequence[Notice], wake: Chat | None) -> None:
     live_backend().publish(notices)
     if wake is not None:
-        enqueue_turn(wake)
+        enqueue_turn(wake.pk, wake.owner_id)
 
 
 def watch_after_commit(chat: Chat, kind: str) -> None:
@@ -304,7 +304,7 @@ def watch_after_commit(chat: Chat, kind: str) -> None:
 def announce_created(chat: Chat) -> None:
     """After the commit, tell the owner of a new chat and wake a worker."""
     notices = [_WatchEvent("created").notice(chat, chat_body(chat))]
-    transaction.on_commit(lambda: _after_commit(notices, chat.pk))
+    transaction.on_commit(lambda: _after_commit(notices, chat))
 
 
 def lock_chat(chat_id: UUID) -> Chat:

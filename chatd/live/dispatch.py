@@ -1,4 +1,4 @@
-"""Waking a worker: a broker message that carries only a chat id.
+"""Waking a worker: a broker message that carries the id of a chat and of its owner.
 
 The message is a hint. A pending chat whose message was lost is found by the sweep, so a broker
 that is down never fails the request that made the chat pending.
@@ -17,10 +17,11 @@ RUN_TURN_TASK = "chatd.turns.run"
 TURN_QUEUE = "turns"
 
 
-def enqueue_turn(chat_id: UUID) -> bool:
+def enqueue_turn(chat_id: UUID, owner_id: UUID) -> bool:
     """Ask some worker to take the pending chat; False when the broker is away."""
+    args = [str(chat_id), str(owner_id)]
     try:
-        current_app.send_task(RUN_TURN_TASK, args=[str(chat_id)], queue=TURN_QUEUE)
+        current_app.send_task(RUN_TURN_TASK, args=args, queue=TURN_QUEUE)
     except (OperationalError, RedisError, OSError) as error:
         log.warning("turn not enqueued", chat_id=str(chat_id), error=str(error))
         return False

@@ -24,6 +24,7 @@ from chatd.chats import runs
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import live_backend
 from chatd.llm.client import create_session
+from chatd.turns.fairness import FairShares, who_waits
 from chatd.turns.runner import StopCause, TurnRunner
 from chatd.turns.sweep import sweep
 from config.env import env
@@ -48,25 +49,28 @@ class Runtime:
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._leased: dict[UUID, TurnRunner] = {}
         self._loops: list[asyncio.Task[None]] = []
+        self._shares = FairShares(per_person=env.turn_slots_per_person)
+        self._busy = 0
+        self._somebody_waits = False
 
     def start(self) -> None:
         self._thread.start()
         self._submit(self._open()).result()
 
-    def run_turn(self, chat_id: UUID) -> bool:
-        """Run the turn of a pending chat and return when it has ended, for whatever reason.
+    def run_turn(self, chat_id: UUID, owner_id: UUID) -> bool:
+        """Run the turn of a pending chat, or of others that are to start first, to their ends.
 
         Returns False when the process is stopping and took nothing.
         """
         with self._guard:
             if self._stopping:
                 return False
-            running = self._submit(self._run_turn(chat_id))
+            running = self._submit(self._serve(chat_id, owner_id))
             self._running.add(running)
         try:
             running.result()
         except (FutureCancelledError, asyncio.CancelledError):
-            pass  # the turn was interrupted, or given back
+            pass  # the loop has ended
         finally:
             self._running.discard(running)
         return True
@@ -115,6 +119,36 @@ class Runtime:
         if turns:
             await asyncio.wait(turns.values(), timeout=_RELEASE_SECONDS)
         await self._resources.aclose()
+
+    async def _serve(self, chat_id: UUID, owner_id: UUID) -> None:
+        """Use one slot: for the chat at hand if that is fair, then for those who wait."""
+        shares = self._shares
+        self._busy += 1
+        try:
+            if self._busy < env.turn_slots and shares.has_room_for(owner_id):
+                await self._run_one(chat_id, owner_id)
+            else:
+                self._somebody_waits = True
+            while self._somebody_waits and not self._stopping:
+                waiting = await in_database_thread(who_waits)
+                self._somebody_waits = bool(waiting)
+                chosen = shares.choose(waiting)
+                if chosen is None:
+                    return  # who waits holds what one may hold: the end of such a turn looks again
+                await self._run_one(chosen[1], chosen[0])
+        finally:
+            self._busy -= 1
+
+    async def _run_one(self, chat_id: UUID, owner_id: UUID) -> None:
+        """Run a turn as a task of its own: cancelling it must not end the slot."""
+        self._shares.start(owner_id)
+        turn = asyncio.create_task(self._run_turn(chat_id))
+        try:
+            await asyncio.wait({turn})
+            if not turn.cancelled():
+                turn.result()
+        finally:
+            self._shares.end(owner_id)
 
     async def _run_turn(self, chat_id: UUID) -> None:
         runner_id = uuid4()

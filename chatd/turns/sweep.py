@@ -57,8 +57,8 @@ def _resend_pending() -> None:
         archived=False,
         updated_at__lt=instant - timedelta(seconds=env.pending_resend_seconds),
     ).order_by("updated_at")
-    rows = forgotten.values_list("pk", "dispatched_at", "updated_at")
-    for chat_id, dispatched_at, pending_since in rows[:BATCH]:
+    rows = forgotten.values_list("pk", "owner_id", "dispatched_at", "updated_at")
+    for chat_id, owner_id, dispatched_at, pending_since in rows[:BATCH]:
         if _was_sent_lately(dispatched_at, pending_since, instant):
             continue
         claimed = Chat.objects.filter(
@@ -66,7 +66,7 @@ def _resend_pending() -> None:
         ).update(dispatched_at=instant)
         if claimed:
             log.warning("pending turn sent again", chat_id=str(chat_id))
-            if not enqueue_turn(chat_id):
+            if not enqueue_turn(chat_id, owner_id):
                 return  # the broker is away: the next round tries again
 
 

@@ -20,13 +20,14 @@ from config.env import env
 
 
 @shared_task(name=RUN_TURN_TASK, ignore_result=True)
-def run_turn(chat_id: str) -> None:
-    """Run the turn of a pending chat; a chat that is not pending any more is left alone.
+def run_turn(chat_id: str, owner_id: str) -> None:
+    """Run the turn of this pending chat, or of one whose turn it is to start first.
 
     A worker that is stopping gives the message back for another one. With everything in one
     process there is no other: the next start finds the chat.
     """
-    if not process_runtime().run_turn(UUID(chat_id)) and not env.embedded:
+    taken = process_runtime().run_turn(UUID(chat_id), UUID(owner_id))
+    if not taken and not env.embedded:
         raise Reject("the worker is stopping", requeue=True)
 
 

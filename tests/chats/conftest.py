@@ -18,7 +18,9 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     """Everything transitions publish, and whom they wake."""
     recorder = Recorder()
     monkeypatch.setattr(transition, "live_backend", lambda: recorder)
-    monkeypatch.setattr(transition, "enqueue_turn", recorder.woken.append)
+    monkeypatch.setattr(
+        transition, "enqueue_turn", lambda chat_id, owner_id: recorder.woken.append(chat_id)
+    )
     monkeypatch.setattr(partial, "live_backend", lambda: recorder)
     return recorder
 

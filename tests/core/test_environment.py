@@ -32,7 +32,7 @@ def test_values_are_read_with_their_types():
     )
     assert env.debug is True
     assert env.allowed_hosts == ("a.example", "b.example")
-    assert (env.turn_slots, env.heal_seconds) == (7, 0.5)
+    assert (env.turn_slots, env.turn_slots_per_person, env.heal_seconds) == (7, 3, 0.5)
     assert not env.embedded
     assert env.log_level == "DEBUG"
     assert env.data_dir == Path.home() / "chatd"

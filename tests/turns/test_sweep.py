@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     sent: list[Any] = []
 
-    def enqueue(chat_id: Any) -> bool:
+    def enqueue(chat_id: Any, owner_id: Any) -> bool:
         sent.append(chat_id)
         return True
 
@@ -67,7 +67,7 @@ def test_a_broker_that_is_away_is_asked_once_a_round(
 ) -> None:
     asked: list[Any] = []
 
-    def enqueue(chat_id: Any) -> bool:
+    def enqueue(chat_id: Any, owner_id: Any) -> bool:
         asked.append(chat_id)
         return False
 
