@@ -24,6 +24,8 @@ _QUIET = {
     "aiohttp.access": "WARNING",
     "django.request": "ERROR",
     "django.security": "ERROR",
+    # of each variable that is not there it writes the whole context, with passwords shown once.
+    "django.template": "INFO",
     "asyncio": "WARNING",
 }
 

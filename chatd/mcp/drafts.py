@@ -174,7 +174,9 @@ def _url(findings: Findings, name: str, value: str | None) -> None:
     try:
         validate_http_url(value)
     except ValidationError as error:
-        findings.add(name, "url", value[:MAX_URL], " ".join(error.messages))
+        # what precedes an @ may be a password
+        shown = "…" if "@" in value else value[:MAX_URL]
+        findings.add(name, "url", shown, " ".join(error.messages))
 
 
 def _tools(findings: Findings, name: str, tools: Sequence[str]) -> None:
@@ -185,7 +187,10 @@ def _tools(findings: Findings, name: str, tools: Sequence[str]) -> None:
 
 
 def _headers(findings: Findings, wanted: ServerFields) -> None:
-    """Check what becomes headers of requests; values are secrets and not repeated."""
+    """Check what becomes headers of requests; values are secrets and not repeated.
+
+    Nor is what should be the name of one and is none: it may be a whole header.
+    """
     if wanted.api_key_header and not _HEADER_NAME.fullmatch(wanted.api_key_header):
         shown = wanted.api_key_header[:MAX_HEADER]
         findings.add("api_key_header", "header", shown, "must be the name of a header.")
@@ -195,9 +200,8 @@ def _headers(findings: Findings, wanted: ServerFields) -> None:
         findings.add("custom_headers", "max", str(len(headers)), f"at most {MAX_HEADERS} headers.")
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or len(name) > MAX_HEADER:
-            findings.add(
-                "custom_headers", "header", name[:MAX_HEADER], "must be the name of a header."
-            )
+            advice = "what precedes each value must be the name of a header."
+            findings.add("custom_headers", "header", "…", advice)
         _header_value(findings, "custom_headers", value)
 
 

@@ -155,7 +155,7 @@ async def _token_request(
             form["resource"] = client.resource
         answer = await send(session, "POST", client.token_url, data=form, headers=headers)
         try:
-            return _grant(answer, hidden=[*asked.values(), client.client_secret])
+            return _grant(answer, hidden=_as_sent(asked, client, headers))
         except OAuthError as error:
             refusal = error
         # a server that does not know the way we proved ourselves has not looked at the grant
@@ -181,6 +181,13 @@ def _proof(client: Client, method: str) -> tuple[dict[str, str], dict[str, str]]
     if method == TokenAuthMethod.POST:
         form["client_secret"] = client.client_secret
     return form, {}
+
+
+def _as_sent(asked: Mapping[str, str], client: Client, headers: Mapping[str, str]) -> list[str]:
+    """Return what an answer must not repeat, in each way in which it was sent."""
+    secret = [*asked.values(), client.client_secret]
+    proof = [value.removeprefix("Basic ") for value in headers.values()]
+    return [*proof, *secret, *map(quote_plus, secret)]
 
 
 def _grant(answer: Answer, *, hidden: list[str]) -> Grant:

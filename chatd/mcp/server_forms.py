@@ -9,6 +9,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from chatd.core.admin_fields import Textarea
 from chatd.core.errors import ChatdError
 from chatd.mcp.drafts import PLAIN_FIELDS, ServerFields, check_changes, check_new_server
 from chatd.mcp.models import MCPServerConfig
@@ -40,6 +41,13 @@ class LinesField(forms.CharField):
         return bool(list(initial or []) != self.to_python(data))
 
 
+class SecretTextarea(Textarea):
+    """Several lines that come back empty when the form does, as a password does."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        return super().get_context(name, None, attrs)
+
+
 def _secret(label: str) -> forms.CharField:
     return forms.CharField(
         label=label,
@@ -55,7 +63,7 @@ class MCPServerForm(forms.ModelForm[MCPServerConfig]):
     new_headers = forms.CharField(
         label="New headers",
         required=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"autocomplete": "off", "rows": 3}),
+        widget=SecretTextarea(attrs={"autocomplete": "off", "rows": 3}),
         help_text=f"Name: value, one on each line. {_KEPT}",
     )
     forget_secret = forms.BooleanField(

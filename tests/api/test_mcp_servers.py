@@ -257,6 +257,22 @@ def test_an_empty_secret_is_removed(root: Api) -> None:
     assert open_headers(stored(headers)) == {}
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"url": "https://us:a-secret@tools.example/mcp"},
+        {"oauth2_token_url": "https://us:a-secret@as.example/token"},
+        {"custom_headers": {"Authorization: a-secret": ""}},
+        {"custom_headers": {"X-One": "a-secret\nX-Two: b"}},
+        {"api_key_value": "a-secret\nb"},
+    ],
+)
+def test_a_refusal_repeats_nothing_that_may_be_a_secret(root: Api, given: dict[str, Any]) -> None:
+    answer = root.patch(f"{PATH}/{made(root)['id']}", given)
+    assert (answer.status, answer.message) == (400, "Validation failed.")
+    assert "a-secret" not in repr(answer.body)
+
+
 @pytest.mark.parametrize("name", ["display_name", "slug", "url", "transport", "auth_type"])
 def test_what_every_server_has_cannot_be_emptied(root: Api, name: str) -> None:
     answer = root.patch(f"{PATH}/{made(root)['id']}", {name: " "})

@@ -50,6 +50,12 @@ def server_url() -> str:
 
 
 @pytest.fixture(scope="session")
+def any_server_url(request: pytest.FixtureRequest) -> str:
+    """The PostgreSQL server of this run; blank in the run on SQLite."""
+    return str(request.getfixturevalue("server_url")) if _server_url() else ""
+
+
+@pytest.fixture(scope="session")
 def provider() -> Iterator[ScriptedProvider]:
     with ScriptedProvider() as server:
         yield server

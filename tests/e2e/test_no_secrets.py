@@ -76,3 +76,20 @@ def test_no_file_holds_a_token(ran):
     _, files, _, _, token = ran
     secret = token.split("-")[1].encode()
     assert [name for name, content in files.items() if secret in content] == []
+
+
+_RENDER = """
+import logging
+from django.template import Context, Template
+logging.getLogger("somebody").debug("a line")
+context = Context({"password": "plain-text-canary-44e0b1"})
+print(Template("{% if missing.part %}{% endif %}{{ missing }}rendered").render(context))
+"""
+
+
+def test_a_page_that_looks_for_what_is_not_there_does_not_log_what_is():
+    with embedded(CHATD_LOG_LEVEL="DEBUG") as product:
+        done = product.manage("shell", "--no-imports", "-v", "0", "-c", _RENDER)
+    assert "rendered" in done.stdout
+    assert "a line" in done.stderr
+    assert "canary" not in done.stderr

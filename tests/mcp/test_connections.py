@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import pytest
 from django.db import transaction
@@ -19,7 +19,7 @@ from tests.api.client import NOT_FOUND, SIGNED_OUT, Api, api_of
 from tests.api.routes import mcp_server
 from tests.conftest import Cast
 from tests.mcp.browser import BASE, ORIGIN, Browser, agreed, asked_of, discovered
-from tests.support.authorization import AuthorizationServer, answer
+from tests.support.authorization import AuthorizationServer, answer, echo
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -386,6 +386,24 @@ def test_what_the_token_endpoint_repeats_is_not_shown(
     assert came.status_code == 502
     detail = came.json()["detail"]
     assert detail.startswith("The token endpoint refused: invalid_grant no such code: [redacted]")
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_nor_is_it_shown_in_the_way_it_was_sent(
+    browser: Browser, cast: Cast, authorization: AuthorizationServer, method: str
+) -> None:
+    authorization.knobs.methods = [method]
+    api_of(cast.root).post("/mcp/servers", discovered(authorization))
+    server = MCPServerConfig.objects.get()
+    authorization.knobs.answers["token"] = echo
+    detail: Any = browser.through(server.pk).json()["detail"]  # type: ignore[attr-defined]
+    (client,) = authorization.clients.values()
+    secret = client["client_secret"]
+    pair = f"{client['client_id']}:{quote_plus(secret)}"
+    assert "temporarily_unavailable" in detail
+    assert "[redacted]" in detail
+    for shown in (secret, quote_plus(secret), base64.b64encode(pair.encode()).decode()):
+        assert shown not in detail
 
 
 def test_a_wrong_verifier_gets_nothing(

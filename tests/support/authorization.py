@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import threading
 from asyncio import to_thread
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
@@ -19,7 +19,7 @@ from aiohttp import web
 
 from chatd.chattest.server import LoopbackServer
 
-Handler = Callable[[web.Request], web.StreamResponse]
+Handler = Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamResponse]]
 
 
 @dataclass
@@ -71,6 +71,8 @@ class AuthorizationServer(LoopbackServer):
         self.codes: dict[str, Code] = {}
         self.grants: list[Grant] = []
         self.asked: list[Asked] = []
+        self.issued: list[dict[str, Any]] = []
+        """Answers with tokens."""
         self.paths: list[str] = []
         self.open = threading.Event()
         """Token requests wait for it."""
@@ -102,7 +104,8 @@ class AuthorizationServer(LoopbackServer):
         self.paths.append(request.path)
         other = self.knobs.answers.get(request.path.rpartition("/")[2])
         if other is not None:
-            return other(request)
+            found = other(request)
+            return await found if isinstance(found, Awaitable) else found
         answer: web.StreamResponse = await handler(request)
         return answer
 
@@ -205,7 +208,8 @@ class AuthorizationServer(LoopbackServer):
             "expires_in": self.knobs.expires_in,
             "refresh_token": grant.refresh_token if self.knobs.rotates else None,
         }
-        return web.json_response({name: value for name, value in answer.items() if value})
+        self.issued.append({name: value for name, value in answer.items() if value})
+        return web.json_response(self.issued[-1])
 
 
 def _refused(error: str, words: str) -> web.Response:
@@ -215,3 +219,10 @@ def _refused(error: str, words: str) -> web.Response:
 def answer(status: int, body: Any, **headers: str) -> Handler:
     """Return a handler of one fixed answer."""
     return lambda request: web.json_response(body, status=status, headers=headers)
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Refuse, and repeat all that was sent: each value of the form, the header, the form itself."""
+    form = " ".join(str(value) for value in reversed([*(await request.post()).values()]))
+    header, raw = request.headers.get("Authorization", ""), (await request.read()).decode()
+    return _refused("temporarily_unavailable", f"{header} {form} {raw}")

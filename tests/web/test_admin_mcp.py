@@ -93,6 +93,13 @@ def test_secrets_go_in_and_never_come_out(root: Client, kind: str) -> None:
     assert "v1:" not in told
 
 
+def test_a_form_that_comes_back_holds_no_secret(root: Client) -> None:
+    typed = FORM | SECRETS | {"slug": "two words", "display_name": "Still there"}
+    page = root.post(ADD, typed).content.decode()
+    assert "Still there" in page
+    assert not any(secret in page for secret in ("a client", "the shared key", "a first secret"))
+
+
 def test_a_change_keeps_secrets_unless_told_otherwise(root: Client) -> None:
     root.post(ADD, FORM | SECRETS | {"auth_type": "api_key"})
     server = MCPServerConfig.objects.get()
