@@ -24,6 +24,7 @@ from chatd.llm.errors import (
     error_of,
     unreadable_answer,
 )
+from chatd.llm.image_sizes import check_image_sizes
 from chatd.llm.types import Answer, Event, Provider, Request
 
 CONNECT_SECONDS = 30.0
@@ -113,6 +114,7 @@ def _check_can_be_called(provider: Provider) -> None:
 
 
 def _encode(request: Request, provider: Provider, *, stream: bool) -> bytes:
+    check_image_sizes(request, provider)
     _check_can_be_called(provider)
     try:
         return openai_chat.encode(request, provider, stream=stream)

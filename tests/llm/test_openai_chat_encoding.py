@@ -106,6 +106,34 @@ def test_an_assistant_message_of_reasoning_alone_is_dropped():
     assert body_of(AssistantMessage(blocks=(ReasoningBlock(text="hmm"),)))["messages"] == []
 
 
+def test_what_a_provider_carried_out_and_what_it_wants_back_stays_here():
+    kept = {"anthropic": {"signature": "c2lnbmVk"}}
+    body = body_of(
+        AssistantMessage(
+            blocks=(
+                ReasoningBlock(text="", provider_metadata=kept),
+                ToolCallBlock(id="w", name="search", arguments="{}", provider_executed=True),
+                ToolResultBlock(call_id="w", name="search", output="1", provider_executed=True),
+                FileBlock(media_type="image/png", data=b"made"),
+                TextBlock(text="Found.", provider_metadata=kept),
+            )
+        )
+    )
+    assert body["messages"] == [{"role": "assistant", "content": "Found."}]
+
+
+@pytest.mark.parametrize(
+    ("output", "sent"),
+    [("a screen", "a screen"), ("", "[image/png content that cannot be shown here]")],
+)
+def test_media_of_a_tool_is_told_as_text(output, sent):
+    screen = FileBlock(media_type="image/png", data=b"png")
+    result = ToolResultBlock(call_id="a", name="look", output=output, media=screen)
+    assert body_of(ToolMessage(results=(result,)))["messages"] == [
+        {"role": "tool", "tool_call_id": "a", "content": sent}
+    ]
+
+
 def test_tools_are_functions_that_are_never_strict():
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     body = body_of(tools=(ToolSpec(name="t", description="d", parameters=schema),))
