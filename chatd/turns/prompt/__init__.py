@@ -1,0 +1,11 @@
+"""Stored messages as a model request, made anew for every call.
+
+`assembly` has the order, `conversion` and `results` turn parts into blocks, `repair` pairs calls
+with results, `context` retells the files of a workspace, `tools` says what may be called.
+"""
+
+from chatd.turns.prompt.assembly import prompt_from, user_instructions
+from chatd.turns.prompt.repair import MISSING_RESULT
+from chatd.turns.prompt.tools import client_tools
+
+__all__ = ["MISSING_RESULT", "client_tools", "prompt_from", "user_instructions"]
