@@ -119,6 +119,11 @@ def test_a_lost_result_without_a_name_has_that_of_an_earlier_call() -> None:
     assert prompt(row(Role.TOOL, unnamed)) == [], "nobody knows what was called"
 
 
+def test_of_two_lost_results_with_one_id_the_first_counts() -> None:
+    found = prompt(row(Role.TOOL, result("lost", 1), result("lost", 2)))
+    assert found == [answer(made("lost")), results(got("lost", "1"))]
+
+
 def test_results_of_a_provider_without_their_call_are_left_out() -> None:
     lost = result("w", 1, **EXECUTED)
     assert prompt(row(Role.ASSISTANT, lost), row(Role.TOOL, lost)) == []
