@@ -5,12 +5,12 @@ Does not belong here: provider options (`openai_chat_options`), HTTP headers, re
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, assert_never
 
 import orjson
 
-from chatd.llm.call_ids import safe_call_id
+from chatd.llm.call_ids import safe_call_id, safe_tool_name
 from chatd.llm.openai_chat_options import is_reasoning_model, option_fields
 from chatd.llm.types import (
     AssistantMessage,
@@ -93,7 +93,7 @@ def _message(message: Message, request: Request) -> Iterator[dict[str, Any]]:
             if content := _user_content(message):
                 yield {"role": "user", "content": content}
         case AssistantMessage():
-            if wire := _assistant(message):
+            if wire := _assistant(message, request.tools):
                 yield wire
         case ToolMessage():
             for result in message.results:
@@ -141,10 +141,10 @@ def _file_part(block: FileBlock) -> dict[str, Any] | None:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def _assistant(message: AssistantMessage) -> dict[str, Any] | None:
+def _assistant(message: AssistantMessage, tools: Sequence[ToolSpec]) -> dict[str, Any] | None:
     text = "".join(block.text for block in message.blocks if isinstance(block, TextBlock))
     calls = [
-        _call(block)
+        _call(block, tools)
         for block in message.blocks
         if isinstance(block, ToolCallBlock) and not block.provider_executed
     ]
@@ -156,6 +156,7 @@ def _assistant(message: AssistantMessage) -> dict[str, Any] | None:
     return wire
 
 
-def _call(block: ToolCallBlock) -> dict[str, Any]:
-    function = {"name": block.name, "arguments": block.arguments or "{}"}
+def _call(block: ToolCallBlock, tools: Sequence[ToolSpec]) -> dict[str, Any]:
+    name = safe_tool_name(block.name, tools)
+    function = {"name": name, "arguments": block.arguments or "{}"}
     return {"id": safe_call_id(block.id), "type": "function", "function": function}

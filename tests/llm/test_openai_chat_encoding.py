@@ -102,6 +102,24 @@ def test_calls_and_results_keep_their_safe_ids_and_reasoning_stays_here():
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("find", "find"),
+        ("declared.tool", "declared.tool"),
+        ("multi_tool_use.parallel", "multi_tool_use_parallel"),
+        ("find a file\x00", "find_a_file_"),
+        ("x" * 65, "x" * 64),
+        ("", "unknown"),
+    ],
+)
+def test_a_name_that_a_model_made_up_does_not_spoil_later_requests(name, sent):
+    declared = ToolSpec(name="declared.tool", description="", parameters={"type": "object"})
+    call = ToolCallBlock(id="a", name=name, arguments="{}")
+    body = body_of(AssistantMessage(blocks=(call,)), tools=(declared,))
+    assert body["messages"][0]["tool_calls"][0]["function"]["name"] == sent
+
+
 def test_an_assistant_message_of_reasoning_alone_is_dropped():
     assert body_of(AssistantMessage(blocks=(ReasoningBlock(text="hmm"),)))["messages"] == []
 

@@ -116,7 +116,10 @@ def test_a_lost_result_without_a_name_has_that_of_an_earlier_call() -> None:
     del unnamed["tool_name"]
     found = prompt(row(Role.ASSISTANT, call("a", "search")), HI, row(Role.TOOL, unnamed))
     assert found[-2:] == [answer(made("a", "search")), results(got("a", "1", "search"))]
-    assert prompt(row(Role.TOOL, unnamed)) == [], "nobody knows what was called"
+    assert prompt(row(Role.TOOL, unnamed)) == [
+        answer(made("a", "unknown")),
+        results(got("a", "1", "unknown")),
+    ]
 
 
 def test_of_two_lost_results_with_one_id_the_first_counts() -> None:

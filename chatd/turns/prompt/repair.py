@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from chatd.llm.call_ids import UNNAMED
 from chatd.llm.types import (
     AssistantBlock,
     AssistantMessage,
@@ -128,12 +129,12 @@ def _missing(call: ToolCallBlock) -> ToolResultBlock:
 def _adopted(results: Sequence[ToolResultBlock], names: Mapping[str, str]) -> list[Message]:
     """Return an answer that makes the calls of lost results, and the results.
 
-    What a provider carried out, and what nobody knows the name of, is left out.
+    What a provider carried out is left out.
     """
     lost: dict[str, ToolResultBlock] = {}
     for result in results:
-        name = result.name or names.get(result.call_id, "")
-        if name and not result.provider_executed and result.call_id not in lost:
+        name = result.name or names.get(result.call_id) or UNNAMED
+        if not result.provider_executed and result.call_id not in lost:
             lost[result.call_id] = replace(result, name=name)
     if not lost:
         return []
