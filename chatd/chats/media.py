@@ -148,9 +148,13 @@ def _encoding(body: bytes) -> str:
     return "utf-16" if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
 
 
-def text_of_file(body: bytes) -> str:
-    """Return the text of a file that was taken as text; a cut character at its end is replaced."""
-    return body.decode(_encoding(body), errors="replace")
+def text_of_file(body: bytes, *, is_cut: bool = False) -> str:
+    """Return the text of a file that was taken as text; of a cut one without a broken last letter.
+
+    Bytes that are no text are replaced.
+    """
+    decoder = codecs.getincrementaldecoder(_encoding(body))("replace")
+    return decoder.decode(body, final=not is_cut)
 
 
 def _is_svg(text: str) -> bool:

@@ -315,6 +315,14 @@ class ChatMessage(models.Model):
                 condition=Q(role=Role.ASSISTANT, deleted=False),
                 name="message_unread",
             ),
+            # What a compaction leaves in the prompt, and the summaries themselves.
+            models.Index(
+                fields=["chat", "id"],
+                condition=Q(role=Role.SYSTEM)
+                | Q(role=Role.USER, created_by__isnull=True)
+                | Q(compressed=True),
+                name="message_outliving",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -20,6 +20,7 @@ class Part(Struct, tag_field="type", kw_only=True, omit_defaults=True, frozen=Tr
 
 class TextPart(Part, tag="text", frozen=True):
     text: str
+    provider_metadata: Any = UNSET
 
 
 class ReasoningPart(Part, tag="reasoning", frozen=True):
@@ -183,6 +184,11 @@ def text_of(content: Sequence[dict[str, Any]] | None) -> str:
     return "".join(
         str(part.get("text", "")) for part in content or [] if part.get("type") == "text"
     )
+
+
+def has_context_file(content: Sequence[dict[str, Any]] | None) -> bool:
+    """Tell whether stored content holds a file of a workspace."""
+    return any(part.get("type") == "context-file" for part in content or [])
 
 
 def searchable_text(content: Sequence[dict[str, Any]] | None) -> str:

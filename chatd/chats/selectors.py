@@ -33,8 +33,9 @@ from chatd.chats.models import (
     ChatMessage,
     ChatQueuedMessage,
     Role,
+    Visibility,
 )
-from chatd.chats.parts import text_of
+from chatd.chats.parts import has_context_file, text_of
 from chatd.core.errors import bad_request, forbidden, not_found
 from config.env import env
 
@@ -218,19 +219,47 @@ def first_and_last_messages(chat_id: UUID, count: int) -> list[ChatMessage]:
     return sorted({row.pk: row for row in ends}.values(), key=lambda row: row.pk)
 
 
-def prompt_messages(chat_id: UUID) -> list[ChatMessage]:
-    """Return the messages the model sees, oldest first.
+@dataclass(frozen=True, slots=True)
+class PromptRow:
+    """What a stored message carries into a prompt; whole rows take several times as long to read.
 
-    The latest compaction summary stands for everything before it except system messages.
+    `is_summary` marks the compaction summary, which stands for what came before it.
+    """
+
+    pk: int
+    role: str
+    content: list[dict[str, Any]] | None
+    is_summary: bool = False
+
+
+def prompt_messages(chat_id: UUID) -> list[PromptRow]:
+    """Return what a prompt is made of, oldest first (engine 1.2).
+
+    The latest compaction summary stands for everything before it but system messages, and but
+    messages with files of a workspace, which the prompt retells (engine 7.5).
     """
     rows = ChatMessage.objects.filter(
         chat_id=chat_id, deleted=False, visibility__in=VISIBLE_TO_MODEL
-    ).order_by("id")
-    summary = rows.filter(compressed=True, visibility="model").order_by("-id").first()
-    if summary is None:
-        return list(rows.filter(compressed=False))
-    kept = Q(role=Role.SYSTEM) | Q(pk__gt=summary.pk)
-    return list(rows.filter((Q(compressed=False) & kept) | Q(pk=summary.pk)))
+    )
+    summaries = rows.filter(compressed=True, visibility=Visibility.MODEL).order_by("-id")
+    summary_id = summaries.values_list("pk", flat=True).first()
+    if summary_id is None:
+        return _prompt_rows(rows.filter(compressed=False))
+    # Two reads of indexes, so that neither goes through what was summarised.
+    outliving = Q(role=Role.SYSTEM) | Q(role=Role.USER, created_by__isnull=True)
+    before = rows.filter(outliving, compressed=False, pk__lt=summary_id)
+    since = rows.filter(Q(compressed=False) | Q(pk=summary_id), pk__gte=summary_id)
+    found = _prompt_rows(before.union(since, all=True))
+    return [
+        row
+        for row in found
+        if row.pk >= summary_id or row.role == Role.SYSTEM or has_context_file(row.content)
+    ]
+
+
+def _prompt_rows(rows: QuerySet[ChatMessage]) -> list[PromptRow]:
+    columns = rows.order_by("id").values_list("pk", "role", "content", "compressed")
+    return [PromptRow(*row) for row in columns]
 
 
 @dataclass(frozen=True, slots=True)

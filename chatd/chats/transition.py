@@ -95,7 +95,7 @@ def message_row(message: NewMessage, *, chat_id: UUID, revision: int, at: dateti
         context_limit=usage.context_limit or None,
         total_cost_micros=cost_of(message),
         runtime_ms=message.runtime_ms or None,
-        provider_response_id=message.provider_response_id,
+        provider_response_id=(message.provider_response_id or "").replace("\x00", "") or None,
         created_at=at,
     )
 

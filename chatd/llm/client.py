@@ -17,6 +17,7 @@ import aiohttp
 from chatd.llm import openai_chat, openai_chat_answer, openai_models, providers
 from chatd.llm.error_answers import MAX_BODY_BYTES
 from chatd.llm.errors import ErrorKind, LLMError, classify, error_of, unreadable_answer
+from chatd.llm.image_sizes import check_image_sizes
 from chatd.llm.types import Answer, Event, Provider, Request
 
 CONNECT_SECONDS = 30.0
@@ -106,6 +107,7 @@ def _check_can_be_called(provider: Provider) -> None:
 
 
 def _encode(request: Request, provider: Provider, *, stream: bool) -> bytes:
+    check_image_sizes(request, provider)
     _check_can_be_called(provider)
     try:
         return openai_chat.encode(request, provider, stream=stream)

@@ -5,12 +5,12 @@ Does not belong here: provider options (`openai_chat_options`), HTTP headers, re
 """
 
 import base64
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, assert_never
 
 import orjson
 
+from chatd.llm.call_ids import safe_call_id, safe_tool_name
 from chatd.llm.openai_chat_options import is_reasoning_model, option_fields
 from chatd.llm.types import (
     AssistantMessage,
@@ -23,12 +23,12 @@ from chatd.llm.types import (
     TextBlock,
     ToolCallBlock,
     ToolMessage,
+    ToolResultBlock,
     ToolSpec,
     UserMessage,
 )
 
 _WITHOUT_SYSTEM = ("o1-mini", "o1-preview")
-_UNSAFE_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def encode(request: Request, provider: Provider, *, stream: bool = True) -> bytes:
@@ -52,11 +52,6 @@ def encode(request: Request, provider: Provider, *, stream: bool = True) -> byte
     if "max_completion_tokens" in body:
         body.pop("max_tokens", None)  # servers refuse the two together
     return orjson.dumps(body)
-
-
-def safe_call_id(call_id: str) -> str:
-    """Return the id with every character outside `[A-Za-z0-9_-]` replaced by an underscore."""
-    return _UNSAFE_ID.sub("_", call_id)
 
 
 def _parameters(request: Request) -> dict[str, Any]:
@@ -98,17 +93,24 @@ def _message(message: Message, request: Request) -> Iterator[dict[str, Any]]:
             if content := _user_content(message):
                 yield {"role": "user", "content": content}
         case AssistantMessage():
-            if wire := _assistant(message):
+            if wire := _assistant(message, request.tools):
                 yield wire
         case ToolMessage():
             for result in message.results:
                 yield {
                     "role": "tool",
                     "tool_call_id": safe_call_id(result.call_id),
-                    "content": result.output,
+                    "content": _output(result),
                 }
         case _:
             assert_never(message)
+
+
+def _output(result: ToolResultBlock) -> str:
+    """Return the text of a result: this wire takes no media from tools."""
+    if result.output or result.media is None:
+        return result.output
+    return f"[{result.media.media_type} content that cannot be shown here]"
 
 
 def _user_content(message: UserMessage) -> str | list[dict[str, Any]]:
@@ -139,10 +141,10 @@ def _file_part(block: FileBlock) -> dict[str, Any] | None:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def _assistant(message: AssistantMessage) -> dict[str, Any] | None:
+def _assistant(message: AssistantMessage, tools: Sequence[ToolSpec]) -> dict[str, Any] | None:
     text = "".join(block.text for block in message.blocks if isinstance(block, TextBlock))
     calls = [
-        _call(block)
+        _call(block, tools)
         for block in message.blocks
         if isinstance(block, ToolCallBlock) and not block.provider_executed
     ]
@@ -154,6 +156,7 @@ def _assistant(message: AssistantMessage) -> dict[str, Any] | None:
     return wire
 
 
-def _call(block: ToolCallBlock) -> dict[str, Any]:
-    function = {"name": block.name, "arguments": block.arguments or "{}"}
+def _call(block: ToolCallBlock, tools: Sequence[ToolSpec]) -> dict[str, Any]:
+    name = safe_tool_name(block.name, tools)
+    function = {"name": name, "arguments": block.arguments or "{}"}
     return {"id": safe_call_id(block.id), "type": "function", "function": function}

@@ -7,6 +7,8 @@ configured providers, model catalogs.
 from dataclasses import dataclass
 from enum import StrEnum
 
+MEBIBYTE = 1024 * 1024
+
 
 class Wire(StrEnum):
     """How requests and streams of a provider kind are written."""
@@ -19,13 +21,17 @@ class Wire(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderKind:
-    """`options_key` names the section of stored provider options that belongs to this kind."""
+    """`options_key` names the section of stored provider options that belongs to this kind.
+
+    `max_image_bytes`: an image of this size or larger is refused by the provider; None is any.
+    """
 
     name: str
     display_name: str
     default_base_url: str
     wire: Wire
     options_key: str
+    max_image_bytes: int | None = None
 
 
 PROVIDERS: tuple[ProviderKind, ...] = (
@@ -35,6 +41,7 @@ PROVIDERS: tuple[ProviderKind, ...] = (
         default_base_url="https://api.anthropic.com",
         wire=Wire.ANTHROPIC,
         options_key="anthropic",
+        max_image_bytes=5 * MEBIBYTE,
     ),
     ProviderKind(
         name="azure",
@@ -49,6 +56,7 @@ PROVIDERS: tuple[ProviderKind, ...] = (
         default_base_url="",
         wire=Wire.BEDROCK,
         options_key="anthropic",
+        max_image_bytes=5 * MEBIBYTE,
     ),
     ProviderKind(
         name="google",

@@ -19,9 +19,17 @@ class ToolSpec:
     parameters: Mapping[str, Any]
 
 
+ProviderMetadata = Mapping[str, Mapping[str, Any]]
+"""What a provider wants back with a block, by provider kind: signatures, item ids, encrypted text.
+
+Only the wire that wrote a section reads it.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextBlock:
     text: str
+    provider_metadata: ProviderMetadata | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +43,10 @@ class FileBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningBlock:
-    """Earlier reasoning; `metadata` carries what a provider wants back (signatures, ids)."""
+    """Earlier reasoning; its text is empty where only `provider_metadata` can carry it."""
 
     text: str
-    metadata: Mapping[str, Any] | None = None
+    provider_metadata: ProviderMetadata | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +57,24 @@ class ToolCallBlock:
     name: str
     arguments: str
     provider_executed: bool = False
+    provider_metadata: ProviderMetadata | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResultBlock:
+    """What a call gave; `output` is text beside `media`, which not every wire can send."""
+
     call_id: str
     name: str
     output: str
+    media: FileBlock | None = None
     is_error: bool = False
+    provider_executed: bool = False
+    provider_metadata: ProviderMetadata | None = None
+
+
+UserBlock = TextBlock | FileBlock
+AssistantBlock = TextBlock | ReasoningBlock | ToolCallBlock | ToolResultBlock | FileBlock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +84,14 @@ class SystemMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserMessage:
-    blocks: tuple[TextBlock | FileBlock, ...]
+    blocks: tuple[UserBlock, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssistantMessage:
-    blocks: tuple[TextBlock | ReasoningBlock | ToolCallBlock, ...]
+    """An answer of the model; results in it are those of calls that the provider carried out."""
+
+    blocks: tuple[AssistantBlock, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

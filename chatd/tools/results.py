@@ -37,4 +37,4 @@ def _value(output: ToolOutput) -> Any:
 
 def _clean(text: str) -> str:
     """Replace what is no Unicode text (lone surrogates); it could not be stored."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text.encode(errors="surrogatepass").decode(errors="replace")

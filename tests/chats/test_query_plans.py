@@ -61,7 +61,7 @@ def chats(cast: Cast, model: ModelConfig) -> list[Chat]:
         for number in range(CHATS)
     )
     ChatMessage.objects.bulk_create(
-        ChatMessage(chat=chat, revision=1, role=role, content=[])
+        ChatMessage(chat=chat, revision=1, role=role, content=[], created_by=cast.alice.pk)
         for chat in made
         for role in (Role.USER, Role.ASSISTANT)
     )
@@ -130,6 +130,22 @@ def test_messages_are_read_from_the_index(chats: list[Chat]) -> None:
     assert scans(lambda: selectors.prompt_messages(chat_id)) == []
     assert scans(lambda: selectors.newest_assistant_id(chat_id)) == []
     assert scans(lambda: selectors.list_queue(chat_id)) == []
+
+
+def test_a_prompt_is_read_without_what_was_summarised(chats: list[Chat]) -> None:
+    """Of a long history only the index of what outlives a summary is gone through."""
+    chat = chats[7]
+    about: dict[str, Any] = {"chat": chat, "revision": 1, "content": []}
+    answers = [ChatMessage(role=Role.ASSISTANT, **about) for _ in range(2000)]
+    ChatMessage.objects.bulk_create(answers)
+    ChatMessage.objects.create(role=Role.USER, compressed=True, visibility="model", **about)
+    ChatMessage.objects.bulk_create(ChatMessage(role=Role.ASSISTANT, **about) for _ in range(5))
+    analyze()
+    newest, prompt = plans.statements(lambda: selectors.prompt_messages(chat.pk))
+    assert any("message_outliving" in step for step in plans.steps(newest))
+    assert any("message_outliving" in step for step in plans.steps(prompt))
+    assert scans(lambda: selectors.prompt_messages(chat.pk)) == []
+    assert len(selectors.prompt_messages(chat.pk)) == 6
 
 
 @pytest.mark.parametrize("words", ["t77", "launch", "launch t77", "nowhere"])

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from chatd.accounts.policy import ChatRight
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status, Visibility
 from chatd.chats.selectors import (
+    PromptRow,
     get_chat_for,
     get_own_chat_for,
     list_chats_for,
@@ -295,6 +296,50 @@ def test_a_summary_stands_for_all_before_it_but_system_messages(new_chat: NewCha
     row(chat, Role.USER, visibility=Visibility.MODEL, compressed=True, deleted=True)
     assert ids(prompt_messages(chat.pk)) == [system.pk, between.pk, latest.pk, after.pk]
     assert shown.pk not in ids(prompt_messages(chat.pk))
+
+
+def test_files_of_a_workspace_outlive_a_summary(new_chat: NewChat, cast: Cast) -> None:
+    chat = new_chat()
+    system = chat.messages.get(role=Role.SYSTEM)
+    content = [{"type": "context-file", "context_file_path": "a.md"}]
+    injected = row(chat, Role.USER, content=content)
+    row(chat, Role.USER, content=content, created_by=cast.alice.pk)
+    row(chat, Role.USER, content=content, compressed=True)
+    row(chat, Role.USER, content=content, deleted=True)
+    row(chat, Role.ASSISTANT, content=content)
+    row(chat, Role.USER)
+    summary = row(chat, Role.USER, visibility=Visibility.MODEL, compressed=True)
+    found = prompt_messages(chat.pk)
+    assert ids(found) == [system.pk, injected.pk, summary.pk]
+    assert [each.is_summary for each in found] == [False, False, True]
+
+
+def test_a_history_that_was_cut_before_its_summary_is_seen_again(new_chat: NewChat) -> None:
+    chat = new_chat()
+    hidden, asked = chat.messages.order_by("id")
+    row(chat, visibility=Visibility.MODEL, compressed=True, deleted=True)
+    again = row(chat)
+    assert ids(prompt_messages(chat.pk)) == [hidden.pk, asked.pk, again.pk]
+
+
+def test_a_prompt_row_is_what_was_stored(new_chat: NewChat) -> None:
+    chat = new_chat()
+    answered = row(chat, Role.ASSISTANT, content=None)
+    found = prompt_messages(chat.pk)[-1]
+    assert found == PromptRow(answered.pk, Role.ASSISTANT, None, is_summary=False)
+
+
+@pytest.mark.parametrize("count", [1, 10])
+@pytest.mark.parametrize("is_summed_up", [True, False])
+def test_a_prompt_is_read_in_two_queries(
+    new_chat: NewChat, django_assert_num_queries: Any, count: int, is_summed_up: bool
+) -> None:
+    chat = new_chat()
+    for _ in range(count):
+        row(chat, visibility=Visibility.MODEL, compressed=is_summed_up)
+        row(chat, Role.ASSISTANT)
+    with django_assert_num_queries(2):
+        prompt_messages(chat.pk)
 
 
 def test_without_a_summary_the_model_sees_no_compressed_message(new_chat: NewChat) -> None:

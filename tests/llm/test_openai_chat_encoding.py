@@ -102,8 +102,54 @@ def test_calls_and_results_keep_their_safe_ids_and_reasoning_stays_here():
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("find", "find"),
+        ("declared.tool", "declared.tool"),
+        ("multi_tool_use.parallel", "multi_tool_use_parallel"),
+        ("find a file\x00", "find_a_file_"),
+        ("x" * 65, "x" * 64),
+        ("", "unknown"),
+    ],
+)
+def test_a_name_that_a_model_made_up_does_not_spoil_later_requests(name, sent):
+    declared = ToolSpec(name="declared.tool", description="", parameters={"type": "object"})
+    call = ToolCallBlock(id="a", name=name, arguments="{}")
+    body = body_of(AssistantMessage(blocks=(call,)), tools=(declared,))
+    assert body["messages"][0]["tool_calls"][0]["function"]["name"] == sent
+
+
 def test_an_assistant_message_of_reasoning_alone_is_dropped():
     assert body_of(AssistantMessage(blocks=(ReasoningBlock(text="hmm"),)))["messages"] == []
+
+
+def test_what_a_provider_carried_out_and_what_it_wants_back_stays_here():
+    kept = {"anthropic": {"signature": "c2lnbmVk"}}
+    body = body_of(
+        AssistantMessage(
+            blocks=(
+                ReasoningBlock(text="", provider_metadata=kept),
+                ToolCallBlock(id="w", name="search", arguments="{}", provider_executed=True),
+                ToolResultBlock(call_id="w", name="search", output="1", provider_executed=True),
+                FileBlock(media_type="image/png", data=b"made"),
+                TextBlock(text="Found.", provider_metadata=kept),
+            )
+        )
+    )
+    assert body["messages"] == [{"role": "assistant", "content": "Found."}]
+
+
+@pytest.mark.parametrize(
+    ("output", "sent"),
+    [("a screen", "a screen"), ("", "[image/png content that cannot be shown here]")],
+)
+def test_media_of_a_tool_is_told_as_text(output, sent):
+    screen = FileBlock(media_type="image/png", data=b"png")
+    result = ToolResultBlock(call_id="a", name="look", output=output, media=screen)
+    assert body_of(ToolMessage(results=(result,)))["messages"] == [
+        {"role": "tool", "tool_call_id": "a", "content": sent}
+    ]
 
 
 def test_tools_are_functions_that_are_never_strict():
