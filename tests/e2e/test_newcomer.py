@@ -161,3 +161,42 @@ def test_a_newcomer_connects_a_provider_adds_a_model_with_prices_and_chats(
         page.reload()  # the test's timeout bounds it
     expect(page.get_by_text(f"You said: Hello from {name}")).to_be_visible()
     assert KEY not in page.content()
+
+
+def test_a_newcomer_brings_a_person_in_and_makes_a_group(
+    page: Page, chrome: Browser, fresh: Product, request: pytest.FixtureRequest
+) -> None:
+    name = request.node.callspec.id.replace(" ", "-")
+
+    page.get_by_role("link", name="Add a person").click()
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("E-mail").fill(f"{name}@example.org")
+    save(page)
+    expect(page.get_by_text("It is shown this once")).to_be_visible()
+    password = page.get_by_label("Password", exact=True).input_value()
+
+    page.goto("/admin/")
+    expect(step(page, "Bring people in")).to_contain_text("(done)")
+    page.get_by_role("link", name="Add a group").click()
+    page.get_by_label("Name", exact=False).first.fill(f"of-{name}")
+    save(page)
+    expect(page.get_by_text("was added successfully")).to_be_visible()
+    page.get_by_role("checkbox", name=name, exact=True).check()
+    page.get_by_role("button", name="Add people").click()
+    page.get_by_role("link", name="Members", exact=True).click()
+    expect(page.get_by_text("of 1", exact=False)).to_be_visible()
+    expect(page.get_by_text(f"{name}@example.org")).to_be_visible()
+
+    page.goto("/admin/")
+    expect(step(page, "Make a group")).to_contain_text("(done)")
+    assert password not in page.content()
+    web = fresh.processes[0]
+    assert isinstance(web, Web)
+    theirs = chrome.new_context(base_url=web.url)
+    signing_in = theirs.new_page()
+    signing_in.goto("/login")
+    signing_in.get_by_label("User name").fill(name)
+    signing_in.get_by_label("Password").fill(password)
+    signing_in.get_by_role("button", name="Sign in").click()
+    signing_in.wait_for_url("**/chats")
+    theirs.close()
