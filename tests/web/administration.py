@@ -7,12 +7,37 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from chatd.audit.models import AuditEntry
+from chatd.providers.models import AIProvider
 
 PEOPLE = "/admin/accounts/user/"
 ORGANIZATIONS = "/admin/accounts/organization/"
 GROUPS = "/admin/accounts/group/"
 TOKENS = "/admin/accounts/apikey/"
 AUDIT = "/admin/audit/auditentry/"
+
+SECRET = "the-provider-key-0123456789"
+PROVIDER = {
+    "type": "openai-compat",
+    "name": "team-gateway",
+    "display_name": "Team gateway",
+    "enabled": "on",
+    "base_url": "http://gateway:4000/v1",
+    "central_api_key_enabled": "on",
+    "new_key": SECRET,
+}
+
+
+def model_form(provider: AIProvider, **changes: str) -> dict[str, str]:
+    """Return the fields of a model, filled in."""
+    form = {
+        "ai_provider": str(provider.pk),
+        "model": "some-model",
+        "display_name": "Some model",
+        "enabled": "on",
+        "context_limit": "128000",
+        "compression_threshold": "70",
+    }
+    return form | changes
 
 
 def told() -> list[tuple[str, str, list[str]]]:

@@ -18,37 +18,15 @@ from chatd.core.fields import open_secret
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig
 from tests.conftest import Cast
 from tests.support.people import pending_chat
+from tests.web.administration import PROVIDER, SECRET, model_form
 
 pytestmark = pytest.mark.django_db
-
-SECRET = "the-provider-key-0123456789"
-PROVIDER = {
-    "type": "openai-compat",
-    "name": "team-gateway",
-    "display_name": "Team gateway",
-    "enabled": "on",
-    "base_url": "http://gateway:4000/v1",
-    "central_api_key_enabled": "on",
-    "new_key": SECRET,
-}
 
 
 @pytest.fixture
 def root(client: Client, cast: Cast) -> Client:
     client.force_login(cast.root)
     return client
-
-
-def _model_form(provider: AIProvider, **changes: str) -> dict[str, str]:
-    form = {
-        "ai_provider": str(provider.pk),
-        "model": "some-model",
-        "display_name": "Some model",
-        "enabled": "on",
-        "context_limit": "128000",
-        "compression_threshold": "70",
-    }
-    return form | changes
 
 
 def test_an_owner_adds_a_provider_whose_key_is_stored_encrypted(root: Client) -> None:
@@ -173,10 +151,10 @@ def test_credentials_in_a_base_url_are_refused(root: Client) -> None:
 def test_the_first_model_becomes_the_default_and_a_new_default_takes_over(root: Client) -> None:
     root.post("/admin/providers/aiprovider/add/", PROVIDER)
     provider = AIProvider.objects.get()
-    root.post("/admin/providers/modelconfig/add/", _model_form(provider))
+    root.post("/admin/providers/modelconfig/add/", model_form(provider))
     assert ModelConfig.objects.get().is_default
     root.post(
-        "/admin/providers/modelconfig/add/", _model_form(provider, model="better", is_default="on")
+        "/admin/providers/modelconfig/add/", model_form(provider, model="better", is_default="on")
     )
     assert list(ModelConfig.objects.filter(is_default=True).values_list("model", flat=True)) == [
         "better"
@@ -184,7 +162,7 @@ def test_the_first_model_becomes_the_default_and_a_new_default_takes_over(root: 
 
 
 def test_a_model_without_a_provider_is_refused(root: Client, model: ModelConfig) -> None:
-    form = _model_form(model.ai_provider, ai_provider="")  # type: ignore[arg-type]
+    form = model_form(model.ai_provider, ai_provider="")  # type: ignore[arg-type]
     assert root.post("/admin/providers/modelconfig/add/", form).status_code == 200
     assert ModelConfig.objects.count() == 1
 

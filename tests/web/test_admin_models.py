@@ -19,6 +19,7 @@ from chatd.providers.price_models import ModelPrice
 from chatd.providers.prices import price_at
 from chatd.providers.pricing import Prices
 from tests.conftest import Cast
+from tests.web.administration import model_form
 
 pytestmark = pytest.mark.django_db
 
@@ -27,18 +28,6 @@ pytestmark = pytest.mark.django_db
 def root(client: Client, cast: Cast) -> Client:
     client.force_login(cast.root)
     return client
-
-
-def _model_form(provider: AIProvider, **changes: str) -> dict[str, str]:
-    form = {
-        "ai_provider": str(provider.pk),
-        "model": "some-model",
-        "display_name": "Some model",
-        "enabled": "on",
-        "context_limit": "128000",
-        "compression_threshold": "70",
-    }
-    return form | changes
 
 
 # Options and prices
@@ -50,7 +39,7 @@ DOMAINS = "option:provider_options.openai.allowed_domains"
 
 def _add(root: Client, provider: AIProvider, **changes: str) -> str:
     """Post the form of a new model; return the page that refused it, or nothing."""
-    answer = root.post("/admin/providers/modelconfig/add/", _model_form(provider, **changes))
+    answer = root.post("/admin/providers/modelconfig/add/", model_form(provider, **changes))
     return unescape(answer.content.decode()) if answer.status_code == 200 else ""
 
 
@@ -172,7 +161,7 @@ def test_a_price_is_planned_and_withdrawn_but_history_stays(
     _add(root, openai, **{INPUT: "1"})
     config = ModelConfig.objects.get()
     change = f"/admin/providers/modelconfig/{config.pk}/change/"
-    root.post(change, _model_form(openai, **{INPUT: "2"}, **moment))
+    root.post(change, model_form(openai, **{INPUT: "2"}, **moment))
     assert price_at(config.pk, now()).input == 1
     assert price_at(config.pk, later).input == 2
     old, planned = ModelPrice.objects.order_by("valid_from")
@@ -193,7 +182,7 @@ def test_deleting_a_model_is_soft_and_picks_another_default(
 ) -> None:
     root.post(
         "/admin/providers/modelconfig/add/",
-        _model_form(model.ai_provider, model="other"),  # type: ignore[arg-type]
+        model_form(model.ai_provider, model="other"),  # type: ignore[arg-type]
     )
     root.post(f"/admin/providers/modelconfig/{model.pk}/delete/", {"post": "yes"})
     assert ModelConfig.objects.get(pk=model.pk).deleted

@@ -11,19 +11,9 @@ from chatd.providers.bedrock import open_settings
 from chatd.providers.models import AIProvider, AIProviderKey
 from tests.api.test_ai_provider_test import ModelsServer, refused
 from tests.conftest import Cast
+from tests.web.administration import PROVIDER, SECRET
 
 pytestmark = pytest.mark.django_db
-
-SECRET = "the-provider-key-0123456789"
-PROVIDER = {
-    "type": "openai-compat",
-    "name": "team-gateway",
-    "display_name": "Team gateway",
-    "enabled": "on",
-    "base_url": "http://gateway:4000/v1",
-    "central_api_key_enabled": "on",
-    "new_key": SECRET,
-}
 
 
 @pytest.fixture
