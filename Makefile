@@ -8,7 +8,7 @@ RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup run test test-states test-openapi openapi lint type check lock clean
+.PHONY: help setup run test test-states test-openapi test-kills test-limits test-cuts bench-codecs bench-limits openapi lint type check lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -26,6 +26,21 @@ test-states: $(DEV) ## Drive the state machine with 20,000 random steps per data
 
 test-openapi: $(DEV) ## Send the API thousands of new random requests made from its document, per database
 	CHATD_TEST_EXAMPLES=400 $(BIN)/python tests/run.py tests/api/test_openapi_random.py -n 2 --timeout 1800
+
+test-kills: $(DEV) ## Kill workers at 50 random moments of turns with tools
+	CHATD_TEST_KILLS=10 $(BIN)/python tests/run.py tests/e2e/test_killed_workers.py -n 0 --timeout 1800
+
+test-limits: $(DEV) ## Run 200 turns at once near a limit while workers are killed, 50 times
+	CHATD_TEST_RACES=50 $(BIN)/python tests/run.py tests/e2e/test_limit_races.py -n 0
+
+test-cuts: $(DEV) ## Cut every recorded stream at every byte
+	CHATD_TEST_CUTS=all $(BIN)/python -m pytest tests/llm/test_recorded_streams.py -k cut_at_any -n 2
+
+bench-codecs: $(DEV) ## Compare what reading recorded streams costs with a bare reader
+	$(BIN)/python bench/codecs.py
+
+bench-limits: $(DEV) ## Compare asking for a usage limit with a thousand and a million rows of history
+	$(BIN)/python bench/limits.py
 
 openapi: $(DEV) ## Write docs/openapi.json anew from the code
 	$(BIN)/python manage.py spectacular --format openapi-json --file docs/openapi.json --validate --fail-on-warn

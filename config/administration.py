@@ -49,6 +49,7 @@ NAVIGATION: list[dict[str, Any]] = [
     _group(
         "Operation",
         _page("Settings", "tune", "preferences.sitesetting"),
+        _page("Spend", "payments", "spending.spend"),
         _page("Usage limits", "speed", "spending.usagelimitconfig"),
         _page("Chats", "forum", "chats.chat"),
         _page("Failed turns", "error", "chats.failedturn"),

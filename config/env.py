@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -96,12 +97,14 @@ class Environment:
     retry_max_delay_seconds: float
     flush_window_seconds: float
     heal_seconds: float
+    side_calls: bool
     demo_pace: float
     token_max_days: int
     audit_days: int
     session_days: int
     sharing_disabled: bool
     allow_byok: bool
+    aws_region: str
     force_debug_logging: bool
     older_clients: bool
     api_rate_limit: int
@@ -109,6 +112,10 @@ class Environment:
     sign_in_rate_limit: int
     trusted_proxies: tuple[str, ...]
     single_sign_on: SingleSignOn | None
+    metrics_allowed: tuple[IPv4Network | IPv6Network, ...]
+    metrics_token: str = field(repr=False)
+    metrics_port: int
+    metrics_dir: str
 
     @property
     def embedded(self) -> bool:
@@ -166,6 +173,12 @@ class _Reader:
     def names(self, name: str) -> tuple[str, ...]:
         return tuple(item.strip() for item in self.text(name).split(",") if item.strip())
 
+    def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        try:
+            return tuple(ip_network(each, strict=False) for each in self.names(name))
+        except ValueError as error:
+            raise EnvironmentError_(f"{name} must list addresses or networks: {error}.") from None
+
     def gives_any(self, prefix: str) -> bool:
         """Tell whether a variable whose name begins so has a value."""
         return any(name.startswith(prefix) and v.strip() for name, v in self._values.items())
@@ -199,6 +212,10 @@ def read_environment(values: Mapping[str, str]) -> Environment:
         raise EnvironmentError_(
             "CHATD_LEASE_SECONDS must be at least twice CHATD_LEASE_RENEW_SECONDS:"
             " a lease that runs out before it is renewed makes every turn start again."
+        )
+    if found.metrics_dir and not Path(found.metrics_dir).is_dir():
+        raise EnvironmentError_(
+            f"PROMETHEUS_MULTIPROC_DIR must be a folder that exists, got {found.metrics_dir!r}."
         )
     return found
 
@@ -235,10 +252,12 @@ def _read(read: _Reader) -> Environment:
         retry_max_delay_seconds=read.number("CHATD_RETRY_MAX_DELAY_SECONDS", 60),
         flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.03),
         heal_seconds=read.number("CHATD_HEAL_SECONDS", 3, least=0.1),
+        side_calls=read.flag("CHATD_SIDE_CALLS", default=True),
         demo_pace=read.number("CHATD_DEMO_PACE", 1),
         older_clients=read.flag("CHATD_OLDER_CLIENTS", default=False),
         sharing_disabled=read.flag("CHATD_DISABLE_SHARING", default=False),
         allow_byok=read.flag("CHATD_ALLOW_BYOK", default=True),
+        aws_region=read.text("AWS_REGION") or read.text("AWS_DEFAULT_REGION", "us-east-1"),
         force_debug_logging=read.flag("CHATD_FORCE_DEBUG_LOGGING", default=False),
         token_max_days=read.integer("CHATD_TOKEN_MAX_DAYS", 365, least=1),
         audit_days=read.integer("CHATD_AUDIT_DAYS", 365),
@@ -248,6 +267,10 @@ def _read(read: _Reader) -> Environment:
         trusted_proxies=read.names("CHATD_TRUSTED_PROXIES") or ("127.0.0.1", "::1"),
         session_days=read.integer("CHATD_SESSION_DAYS", 7, least=1),
         single_sign_on=_read_single_sign_on(read),
+        metrics_allowed=read.networks("CHATD_METRICS_ALLOWED"),
+        metrics_token=read.text("CHATD_METRICS_TOKEN"),
+        metrics_port=read.integer("CHATD_METRICS_PORT", 0),
+        metrics_dir=read.text("PROMETHEUS_MULTIPROC_DIR"),
     )
 
 
@@ -314,6 +337,11 @@ def _check_single_sign_on(found: SingleSignOn) -> None:
     for name, is_used in uses_groups.items():
         if is_used and not found.groups_claim:
             raise EnvironmentError_(f"{name} has no effect without CHATD_OIDC_GROUPS_CLAIM.")
+
+
+def environment_of_child(**changes: str) -> dict[str, str]:
+    """Return the environment of this process with changes, for one that it starts."""
+    return {**os.environ, **changes}
 
 
 env = read_environment(os.environ)

@@ -27,6 +27,11 @@ _QUIET = {
     # of each variable that is not there it writes the whole context, with passwords shown once.
     "django.template": "INFO",
     "asyncio": "WARNING",
+    # The MCP SDK writes URLs and session ids; what goes wrong is logged where it is called.
+    "mcp": "CRITICAL",
+    "client": "CRITICAL",
+    "httpx2": "WARNING",
+    "httpcore2": "WARNING",
 }
 
 

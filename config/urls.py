@@ -5,10 +5,12 @@ from django.urls import include, path
 
 from chatd.web import administration
 from chatd.web.health import healthz, readyz
+from chatd.web.metrics import metrics
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("api/", include("chatd.api.urls")),
     # Signing in and out, and passwords, are the same for everybody.
     path("admin/login/", administration.sign_in),

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import time_machine
@@ -26,7 +26,12 @@ from chatd.providers.actions import save_provider
 from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig, ProviderType
 from chatd.sockets import handshake, server
+from chatd.turns import scrape
 from config.env import env
+from tests.support.metrics import Exposition
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +85,13 @@ def model(db: None) -> ModelConfig:
 
 
 @pytest.fixture
+def exposed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Exposition]:
+    """Read the metrics of this process; nobody asks the database."""
+    monkeypatch.setattr(scrape, "waiting_chats", lambda: None)
+    return lambda: Exposition(scrape.exposition().decode())
+
+
+@pytest.fixture
 def redis_url() -> str:
     """A real Redis, or a skip that says so."""
     url = os.environ.get("CHATD_TEST_REDIS_URL", "")
@@ -115,3 +127,12 @@ def clock() -> Iterator[time_machine.Traveller]:
     """The wall clock, standing at the beginning of a minute that has not come yet."""
     with time_machine.travel(time.time() // 60 * 60 + 60, tick=False) as traveller:
         yield traveller
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator["Browser"]:
+    """A real browser for the tests of a module."""
+    from tests.support.browser import started_chrome  # takes a moment, which few tests need
+
+    with started_chrome() as browser:
+        yield browser

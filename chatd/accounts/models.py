@@ -329,6 +329,8 @@ class ExternalIdentity(models.Model):
     access_token = EncryptedTextField(blank=True, default="", editable=False)
     refresh_token = EncryptedTextField(blank=True, default="", editable=False)
     token_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+    renewing_until = models.DateTimeField(null=True, blank=True, editable=False)
+    """Somebody renews the tokens: providers take a second use of a refresh token for theft."""
     created_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:

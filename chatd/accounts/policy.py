@@ -180,6 +180,7 @@ ADMINISTRATION: dict[str, tuple[SiteRight | OrganizationRight, SiteRight | Organ
     "providers.modelconfig": _CONFIG,
     "providers.modelprice": _CONFIG,
     "spending.usagelimitconfig": _CONFIG,
+    "spending.spend": _CONFIG,
     "mcp.mcpserverconfig": _CONFIG,
     "chats.chat": (SiteRight.CHATS_READ, SiteRight.CHATS_READ),
     "chats.failedturn": (SiteRight.CHATS_READ, SiteRight.CHATS_READ),

@@ -1,6 +1,7 @@
 """Model configs: the models that chats can use, and what a model is known to cost."""
 
-from typing import Annotated
+import re
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,9 +14,10 @@ from chatd.api.documenting import Operation, text
 from chatd.api.parsing import BAD_JSON, Int32, Int64, check_nesting, decode_body, parse_uuid
 from chatd.api.views import ResourceViewSet
 from chatd.core.clock import now, rfc3339
-from chatd.core.errors import Validation, bad_request
+from chatd.core.errors import ChatdError, Validation, bad_request
 from chatd.core.shapes import documented, shaped
 from chatd.llm.call_config import CallConfig, ModelCallConfigRequest, checked
+from chatd.llm.option_values import RefusedOptions
 from chatd.providers import shapes
 from chatd.providers.model_configs import (
     ModelConfigFields,
@@ -74,15 +76,44 @@ class CreateModelConfigRequest(UpdateModelConfigRequest, kw_only=True):
     context_limit: Annotated[Int64 | None, documented(required=True, minimum=1)] = None
 
 
+_OPTIONS = "model_config"
+_WRONG_TYPE = re.compile(rf"`\$\.({_OPTIONS}\.[^`]+)`$")
+
+T = TypeVar("T")
+
+
 def _call_config(given: ModelCallConfigRequest) -> CallConfig:
     """Return what can be stored and shown again. Raises ChatdError 400."""
     try:
         config = checked(given)
         check_nesting(config.options)
         orjson.dumps(config.options)  # no client reads a number of more than 64 bits
+    except RefusedOptions as error:
+        raise _refusal(error) from None
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
         raise bad_request(BAD_JSON, detail=str(error)) from None
     return config
+
+
+def _refusal(error: RefusedOptions) -> ChatdError:
+    named = [
+        Validation(f"{_OPTIONS}.{each.path}", f"{_OPTIONS}.{each.sentence}", f"{each.advice}.")
+        for each in error.refused
+    ]
+    return bad_request("Invalid model config.", detail=named[0].detail, validations=named)
+
+
+def _decoded(request: Request, shape: type[T]) -> T:
+    """Return the body; an option of a wrong type is named by its field.
+
+    Raises: ChatdError 400.
+    """
+    try:
+        return decode_body(request, shape)
+    except ChatdError as refusal:
+        if found := _WRONG_TYPE.search(refusal.detail):
+            refusal.validations = (Validation(found[1], refusal.detail),)
+        raise
 
 
 def config_body(config: ModelConfig, prices: Prices) -> shapes.ModelConfig:
@@ -127,7 +158,7 @@ class ModelConfigViewSet(ResourceViewSet):
     )
     def create(self, request: Request) -> Response:
         config = create_model_config(
-            self.actor(request), lambda: decode_body(request, CreateModelConfigRequest).checked()
+            self.actor(request), lambda: _decoded(request, CreateModelConfigRequest).checked()
         )
         return Response(config_body(config, price_at(config.pk, now())), status=201)
 
@@ -144,7 +175,7 @@ class ModelConfigViewSet(ResourceViewSet):
         changed = update_model_config(
             actor,
             _config_id(config),
-            lambda: decode_body(request, UpdateModelConfigRequest).checked(),
+            lambda: _decoded(request, UpdateModelConfigRequest).checked(),
         )
         return Response(config_body(changed, price_at(changed.pk, now())))
 

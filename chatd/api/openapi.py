@@ -35,6 +35,7 @@ PATH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "message": {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_INT64},
     "queued": {"type": "integer", "format": "int64", "maximum": MAX_INT64},
     "run": {"type": "string", "format": "uuid"},
+    "call": {"type": "string", "format": "uuid", "description": "A tool call in doubt."},
     "config": {"type": "string", "format": "uuid", "description": "A model config."},
     "context": {"type": "string", "description": "The job, or the kind of chats."},
     "kind": {"type": "string", "enum": ["git", "desktop"]},

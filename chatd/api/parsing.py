@@ -5,6 +5,7 @@ fields are ignored, null is "not given".
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from chatd.chats.content import InputPart
+from chatd.core.clock import parse_rfc3339
 from chatd.core.errors import Validation, bad_request, given_repeatedly
 from chatd.core.ids import canonical_uuid
 from chatd.core.nesting import MAX_NESTING, is_nested_too_deeply
@@ -140,15 +142,35 @@ class QueryReader:
         self._message = message
         self._wrong: list[Validation] = []
 
-    def integer(self, name: str, *, largest: int) -> int:
-        """Return a non-negative integer, 0 when absent."""
+    def integer(self, name: str, *, least: int = 0, largest: int) -> int:
+        """Return an integer, 0 when absent."""
         raw = self._single(name)
         if not raw:
             return 0
-        if not is_integer(raw) or not 0 <= int(raw) <= largest:
-            self._add(name, f'must be a valid non-negative integer: invalid value "{raw}"')
+        if not is_integer(raw) or not least <= int(raw) <= largest:
+            kind = "integer" if least else "non-negative integer"
+            self._add(name, f'must be a valid {kind}: invalid value "{raw}"')
             return 0
         return int(raw)
+
+    def instant(self, name: str) -> datetime | None:
+        """Return an instant in RFC 3339."""
+        raw = self._single(name)
+        if not raw:
+            return None
+        try:
+            return parse_rfc3339(raw)
+        except ValueError:
+            self._add(name, f'must be a valid date-time: invalid value "{raw}"')
+            return None
+
+    def refuse_others(self, *known: str) -> None:
+        """Note each parameter that is none of those known."""
+        for name in self._query:
+            if name not in known:
+                self._wrong.append(
+                    Validation(name, f'Query param "{name}" is not a valid query param')
+                )
 
     def uuid(self, name: str) -> UUID | None:
         raw = self._single(name)

@@ -7,6 +7,7 @@ from chatd.api.ai_providers import AIProviderViewSet
 from chatd.api.catalog import CatalogViewSet
 from chatd.api.chats import ChatViewSet
 from chatd.api.config_routes import CONFIG_ROUTES
+from chatd.api.costs import CostViewSet
 from chatd.api.debug import DebugRunViewSet
 from chatd.api.diffs import DiffViewSet
 from chatd.api.document import DocumentViewSet
@@ -25,7 +26,7 @@ from chatd.api.sign_in import SignInViewSet, SignOutViewSet
 from chatd.api.sockets import SocketViewSet
 from chatd.api.titles import TitleViewSet
 from chatd.api.tokens import KeyViewSet, TokensViewSet
-from chatd.api.tools import ToolResultsViewSet
+from chatd.api.tools import CallsInDoubtViewSet, ToolResultsViewSet
 from chatd.api.usage_limits import (
     UsageLimitGroupOverrideViewSet,
     UsageLimitOverrideViewSet,
@@ -123,6 +124,8 @@ urlpatterns = [
         delete="destroy",
     ),
     _route(r"experimental/chats/by-workspace", ChatViewSet, get="by_workspace"),
+    _route(r"experimental/chats/cost/users", CostViewSet, get="users"),
+    _route(r"experimental/chats/cost/(?P<user>[^/]+)/summary", CostViewSet, get="summary"),
     _route(_LIMITS, UsageLimitViewSet, get="retrieve", put="update"),
     _route(f"{_LIMITS}/status", UsageLimitViewSet, get="status"),
     _route(
@@ -175,5 +178,7 @@ urlpatterns = [
     _route(rf"{_CHAT}/title/regenerate", TitleViewSet, post="regenerate"),
     _route(rf"{_CHAT}/title/propose", TitleViewSet, post="propose"),
     _route(rf"{_CHAT}/tool-results", ToolResultsViewSet, post="create"),
+    _route(rf"{_CHAT}/calls-in-doubt", CallsInDoubtViewSet, get="list"),
+    _route(rf"{_CHAT}/calls-in-doubt/(?P<call>[^/]+)", CallsInDoubtViewSet, post="create"),
     re_path(r"", route_not_found),
 ]

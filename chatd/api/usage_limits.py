@@ -105,7 +105,7 @@ class UsageLimitViewSet(ResourceViewSet):
         answer=shapes.UsageLimitStatus,
     )
     def status(self, request: Request) -> Response:
-        return Response(_status_body(standing_of(self.actor(request).user.pk)))
+        return Response(status_body(standing_of(self.actor(request).user.pk)))
 
 
 class UsageLimitOverrideViewSet(ResourceViewSet):
@@ -202,7 +202,7 @@ def _group_override_body(group: Group, members: int) -> shapes.UsageLimitGroupOv
     }
 
 
-def _status_body(standing: Standing | None) -> shapes.UsageLimitStatus:
+def status_body(standing: Standing | None) -> shapes.UsageLimitStatus:
     if standing is None:
         return {
             "is_limited": False,

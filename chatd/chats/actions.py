@@ -29,6 +29,7 @@ from chatd.chats.content import (
     parse_content,
     size_of,
 )
+from chatd.chats.cut_off import streamed_by
 from chatd.chats.files import link_files, readable_files
 from chatd.chats.mcp_servers import check_mcp_servers, hold_mcp_servers
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, ClientType, Status
@@ -38,10 +39,10 @@ from chatd.chats.parts import ToolResultPart
 from chatd.chats.prompts import opening_texts
 from chatd.chats.selectors import (
     get_chat_for,
-    get_chat_unscoped,
     get_own_chat_for,
     newest_assistant_id,
 )
+from chatd.chats.states import Decision
 from chatd.chats.transition import StateConflictError
 from chatd.core.errors import ChatdError, bad_request, conflict, forbidden
 from chatd.core.ids import NIL_UUID
@@ -186,9 +187,10 @@ def edit_message(
     target, wanted = message_id(), request()
     content = _checked_content(actor.user, wanted.content)
     message = _user_content(actor, content, wanted.model_config_id)
+    streamed = read_partial(chat)
     try:
         with transaction.atomic():
-            edited, row = states.edit_message(chat_id, target, message)
+            edited, row = states.edit_message(chat_id, target, message, partial=streamed)
             return Stored(edited, message=row, warnings=link_files(edited, content))
     except StateConflictError as error:
         raise _conflict_text(archived)(error) from None
@@ -243,6 +245,38 @@ def submit_tool_results(
         raise _not_waiting(str(error.status)) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision about a call; `output` is what one that counts as done gave back."""
+
+    call_id: UUID
+    decision: Decision
+    output: Any = None
+
+
+def decide_call(actor: Actor, chat_id: UUID, request: Callable[[], Decided]) -> None:
+    """Decide about a tool call of one's own chat that is in doubt; the message says who did.
+
+    Raises ChatdError 400 (archived), 403, 404 (also for a call that is not in doubt), 409.
+    """
+    chat = get_own_chat_for(actor.user, chat_id, may="decide about tool calls")
+    archived = "Cannot decide about tool calls of an archived chat."
+    _refuse_archived(chat, archived)
+    asked = request()
+    try:
+        states.decide_call(
+            chat_id,
+            asked.call_id,
+            asked.decision,
+            result=asked.output,
+            decided_by=actor.user.pk,
+        )
+    except StateConflictError as error:
+        if error.archived:
+            raise bad_request(archived) from None
+        raise conflict("No tool call of this chat is in doubt.", detail=str(error)) from None
+
+
 def mark_read(actor: Actor, chat: Chat) -> None:
     """Move the owner's read cursor to the newest assistant message, if there is one."""
     if chat.owner_id != actor.user.pk:
@@ -265,8 +299,7 @@ def _with_partial(
     """Run a transition that may stop a running turn, with what the turn has streamed."""
 
     def streamed() -> Partial | None:
-        chat = get_chat_unscoped(chat_id) if read else None
-        return read_partial(chat) if chat else None
+        return streamed_by(chat_id) if read else None
 
     try:
         return against_running_turns(streamed, change, at_last=lambda: Partial(None))

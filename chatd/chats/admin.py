@@ -1,13 +1,13 @@
 """Admin of chats: their state, never their words; what is done goes through the API's actions."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import ModelAdmin
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -22,14 +22,18 @@ from unfold.contrib.filters.admin import (
 from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
 from chatd.chats.actions import interrupt_chat
-from chatd.chats.models import Chat, ChatMessage, FailedTurn, Status
+from chatd.chats.models import Chat, FailedTurn, Status
 from chatd.chats.properties import ChatChanges, update_chat
 from chatd.chats.search import chats_titled
 from chatd.chats.wire import error_body
 from chatd.core.action_admin import ReadOnlyAdmin, labelled, sentence
+from chatd.core.clock import now
 from chatd.core.errors import ChatdError
 from chatd.core.ids import canonical_uuid
 from chatd.spending.amounts import exact_dollars
+from chatd.spending.ledger_models import CallKind
+from chatd.spending.reports import cost_of_chat
+from chatd.spending.scopes import Line
 
 MAX_OWNERS = 50
 """How many people a search finds chats of."""
@@ -144,10 +148,20 @@ class _ChatPages(ReadOnlyAdmin[Chat]):
         return " ".join(filter(None, parts))
 
     @admin.display(description="Cost so far")
-    def cost(self, chat: Chat) -> str:
-        """Sum what all messages cost, those that were deleted too."""
-        costs = ChatMessage.objects.filter(chat=chat).aggregate(sum=Sum("total_cost_micros"))
-        return f"${exact_dollars(costs['sum'] or 0)}"
+    def cost(self, chat: Chat) -> SafeString:
+        """Tell what the ledger has of the chat: its titles, labels and sub-chats too."""
+        part = chat.pk if chat.root_chat_id else None
+        cost = cost_of_chat(chat.root_chat_id or chat.pk, chat_id=part)
+        words = f"${exact_dollars(cost.total.spent_micros)}"
+        if len(cost.kinds) > 1:
+            words += f" ({', '.join(map(_cost_of_kind, cost.kinds))})"
+        if cost.total.unpriced:
+            words += f", calls without a price: {cost.total.unpriced}"
+        return format_html(
+            '{} · <a class="page-link" href="{}">What it was spent on</a>',
+            words,
+            _spend_page(chat),
+        )
 
     @admin.display(description="Go to")
     def links(self, chat: Chat) -> SafeString:
@@ -236,6 +250,18 @@ class FailedTurnAdmin(_ChatPages):
     def retryable(self, chat: Chat) -> bool:
         error = error_body(chat.last_error)
         return error is not None and error["retryable"]
+
+
+def _cost_of_kind(line: Line) -> str:
+    kind = CallKind(line.key).label.lower()
+    return f"{kind} ${exact_dollars(line.sums.spent_micros)}"
+
+
+def _spend_page(chat: Chat) -> str:
+    """Return the address of what the chat cost since it began, as far as that page goes back."""
+    first = max(chat.created_at, now() - timedelta(days=365)).astimezone(UTC).date()
+    wanted = {"from": first.isoformat(), "chat": str(chat.root_chat_id or chat.pk), "by": "kind"}
+    return f"{reverse('admin:spending_spend_changelist')}?{urlencode(wanted)}"
 
 
 def _acting(request: HttpRequest) -> Actor:

@@ -35,6 +35,7 @@ class Event(StrEnum):
     ACQUIRE = "acquire"
     RETRY = "retry"
     COMMIT_STEP = "commit_step"
+    COMPACT = "compact"
     FINISH = "finish"
     REQUIRE_ACTION = "require_action"
     FAIL = "fail"
@@ -69,6 +70,7 @@ LAW: Mapping[Event, Targets] = {
     Event.ACQUIRE: {P: frozenset({R})},
     Event.RETRY: _same(R),
     Event.COMMIT_STEP: _same(R),
+    Event.COMPACT: _same(R),
     Event.FINISH: {R: frozenset({W, P})},
     Event.REQUIRE_ACTION: {R: frozenset({A})},
     Event.FAIL: {R: frozenset({E})},

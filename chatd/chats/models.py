@@ -307,6 +307,12 @@ class ChatMessage(models.Model):
     created_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(total_cost_micros=None) | Q(total_cost_micros__gte=0),
+                name="message_cost_not_negative",
+            ),
+        ]
         indexes = [
             models.Index(fields=["chat", "id"], name="message_by_chat"),
             models.Index(fields=["chat", "revision"], name="message_by_revision"),
@@ -322,6 +328,17 @@ class ChatMessage(models.Model):
                 | Q(role=Role.USER, created_by__isnull=True)
                 | Q(compressed=True),
                 name="message_outliving",
+            ),
+            # What calls cost: in the chats of a person, and in a range of days.
+            models.Index(
+                fields=["chat", "created_at"],
+                condition=Q(role=Role.ASSISTANT),
+                name="message_cost_by_chat",
+            ),
+            models.Index(
+                fields=["created_at", "chat"],
+                condition=Q(role=Role.ASSISTANT),
+                name="message_cost_by_age",
             ),
         ]
 

@@ -13,11 +13,13 @@ from uuid import UUID
 from django.db.models import Count, Sum
 from django.db.models.functions import Coalesce
 
+from chatd.chats.cut_off import charge_cut_off
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status, Visibility
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.open_steps import close_open_step
 from chatd.chats.partial import INTERRUPTED_CALL, Partial, partial_messages, synthetic_results
 from chatd.chats.selectors import open_client_calls
-from chatd.chats.transition import NewMessage, Transition
+from chatd.chats.transition import Transition
 from chatd.core.errors import ChatdError, ErrorCode, bad_request
 from chatd.live.messages import Episode
 from chatd.providers.models import ModelConfig
@@ -32,6 +34,9 @@ P = TypeVar("P")
 T = TypeVar("T")
 
 _EPISODE_TRIES = 3
+
+STILL_WORKING = "Still working on request"
+WAITING_FOR_INPUT = "Waiting for user input"
 
 
 class EpisodeMovedError(Exception):
@@ -74,6 +79,7 @@ def stop(t: Transition, partial: Partial | None, reason: str, *, announce: bool 
         if announce:
             t.pass_through(Status.WAITING)
         if not close_open_step(t, INTERRUPTED_CALL):
+            charge_cut_off(t, partial)
             t.insert(partial_messages(partial, model_config_id=t.chat.last_model_config_id))
     elif t.chat.status == Status.REQUIRES_ACTION:
         close_client_calls(t, reason)
@@ -90,6 +96,13 @@ def repeat_status(t: Transition) -> None:
 def close_client_calls(t: Transition, reason: str) -> None:
     calls = open_client_calls(t.chat)
     t.insert(synthetic_results(calls, reason, model_config_id=t.chat.last_model_config_id))
+
+
+def summarize(t: Transition, summary: str) -> None:
+    """Say in a few fixed words how the turn ended; sub-chats say nothing."""
+    if t.chat.parent_chat_id is None and t.chat.last_turn_summary != summary:
+        t.set(last_turn_summary=summary)
+        t.watch("summary_change")
 
 
 def clear_summary(t: Transition) -> None:

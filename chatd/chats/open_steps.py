@@ -18,10 +18,13 @@ from uuid import UUID, uuid4
 import msgspec
 from msgspec import Struct
 
-from chatd.chats.models import Chat, Role
+from chatd.chats.models import Chat, Role, Visibility
+from chatd.chats.new_messages import NewMessage, StepUsage, cost_of
 from chatd.chats.parts import error_result
 from chatd.chats.step_models import OpenStep
-from chatd.chats.transition import NewMessage, StepUsage, Transition, cost_of
+from chatd.chats.transition import Transition
+from chatd.core.clock import now
+from chatd.spending.ledger import shrink_hold
 
 NEVER_DECIDED = (
     "It is not known whether this tool call was carried out: its worker was lost in the middle of"
@@ -63,6 +66,7 @@ class UnstoredMessage(Struct, kw_only=True):
     total_cost_micros: int | None
     runtime_ms: int | None
     provider_response_id: str | None
+    hold_id: UUID | None = None
 
     @classmethod
     def of(cls, message: NewMessage) -> "UnstoredMessage":
@@ -73,6 +77,7 @@ class UnstoredMessage(Struct, kw_only=True):
             total_cost_micros=cost_of(message),
             runtime_ms=message.runtime_ms,
             provider_response_id=message.provider_response_id,
+            hold_id=message.hold_id,
         )
 
     def message(self) -> NewMessage:
@@ -84,6 +89,7 @@ class UnstoredMessage(Struct, kw_only=True):
             total_cost_micros=self.total_cost_micros,
             runtime_ms=self.runtime_ms,
             provider_response_id=self.provider_response_id,
+            hold_id=self.hold_id,
         )
 
 
@@ -102,7 +108,12 @@ def calls_in_doubt(chat: Chat) -> list[OpenCall]:
 def write_down(
     chat_id: UUID, runner_id: UUID, message: NewMessage | None, calls: Sequence[OpenCall]
 ) -> None:
-    """Keep a step whose tools are about to be carried out. The chat is locked."""
+    """Keep a step whose tools are about to be carried out. The chat is locked.
+
+    What its call cost is known by now, and no more than that is held.
+    """
+    if message is not None and message.hold_id is not None:
+        shrink_hold(message.hold_id, cost_of(message) or 0, at=now())
     OpenStep.objects.update_or_create(
         chat_id=chat_id,
         defaults={
@@ -120,8 +131,18 @@ def record_calls(chat_id: UUID, runner_id: UUID, calls: Sequence[OpenCall]) -> b
 
 
 def forget_open_step(chat_id: UUID) -> None:
-    """Drop the open step of a chat: its messages are stored, or its history was cut."""
+    """Drop the open step of a chat: its messages are stored."""
     OpenStep.objects.filter(chat_id=chat_id).delete()
+
+
+def cut_open_step(t: Transition) -> None:
+    """Drop an open step with the history that it belongs to; what its call cost stays charged."""
+    step = OpenStep.objects.filter(chat_id=t.chat.pk).first()
+    if step is None:
+        return
+    for message in _message(step):
+        t.record_cost(replace(message, content=[], visibility=Visibility.MODEL))
+    step.delete()
 
 
 def close_open_step(t: Transition, reason: str) -> bool:

@@ -4,7 +4,7 @@ An interrupt reads the part log of the running episode and turns it into an assi
 Calls that have no result yet get a synthetic error result, so that no call is left open.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -12,10 +12,11 @@ from uuid import UUID
 from msgspec import UNSET
 
 from chatd.chats.models import Chat, Role, Status
-from chatd.chats.parts import error_result, parsed_arguments
-from chatd.chats.transition import NewMessage
+from chatd.chats.new_messages import NewMessage
+from chatd.chats.parts import error_result, is_of_compaction, parsed_arguments
+from chatd.core.clock import now, rfc3339
 from chatd.live.backend import PartLogUnavailableError, live_backend
-from chatd.live.messages import Episode, PartEntry, StreamedPart, decode_part
+from chatd.live.messages import Episode, PartEntry, StreamedPart, decode_onto
 
 INTERRUPTED_CALL = "tool call was interrupted before it produced a result"
 
@@ -34,7 +35,7 @@ def partial_from_log(episode: Episode, entries: Iterable[PartEntry]) -> Partial:
     last = 0
     for entry in entries:
         if entry.seq > last:  # an append that was tried again may stand there twice
-            parts += [decode_part(raw) for raw in entry.parts]
+            decode_onto(parts, entry)
             last = entry.seq
     return Partial(episode, tuple(parts))
 
@@ -57,9 +58,13 @@ def read_partials(chats: Iterable[Chat]) -> dict[UUID, Partial]:
 
 
 def partial_messages(partial: Partial, *, model_config_id: Any) -> list[NewMessage]:
-    """Return the messages that keep a partial answer; none when nothing was streamed."""
-    answer = _answer(part for part in partial.parts if part.role == Role.ASSISTANT)
-    results = [dict(part.part) for part in partial.parts if part.role == Role.TOOL]
+    """Return the messages that keep a partial answer; none when nothing was streamed.
+
+    How a compaction shows itself is left out: it stores its own rows, or none.
+    """
+    parts = [part for part in partial.parts if not is_of_compaction(part.part)]
+    answer = _answer(part for part in parts if _is_of_answer(part))
+    results = [dict(part.part) for part in parts if not _is_of_answer(part)]
     if not answer:
         return []
     answered = {result.get("tool_call_id") for result in results}
@@ -80,39 +85,81 @@ def partial_messages(partial: Partial, *, model_config_id: Any) -> list[NewMessa
     ]
 
 
+def _is_of_answer(streamed: StreamedPart) -> bool:
+    """Tell whether a part belongs into the answer; what the provider carried out does."""
+    return streamed.role != Role.TOOL or bool(streamed.part.get("provider_executed"))
+
+
 def _answer(streamed: Iterable[StreamedPart]) -> list[dict[str, Any]]:
-    """Join deltas into whole parts; blank text is dropped."""
+    """Join deltas into whole parts.
+
+    Blank text is dropped unless its provider wants something of it back, and so are calls of the
+    provider's own that it did not answer.
+    """
     blocks: list[dict[str, Any]] = []
     arguments: dict[str, list[str]] = {}
     calls: dict[str, dict[str, Any]] = {}
+    is_open = False
     for item in streamed:
         part = item.part
+        if item.began_at and blocks:
+            _end_reasoning(blocks[-1], item.began_at)
         match part["type"]:
             case "text" | "reasoning":
-                _extend_text(blocks, part)
+                block = _extended_text(blocks, item, is_open=is_open)
             case "tool-call":
-                _extend_call(blocks, calls, arguments, part)
+                block = _extended_call(blocks, calls, arguments, part)
             case _:
-                blocks.append(dict(part))
+                block = dict(part)
+                blocks.append(block)
+        is_open = not item.is_last
+        if item.ended_at:
+            _end_reasoning(block, item.ended_at)
+        if item.metadata is not None:
+            block["provider_metadata"] = item.metadata
+    if blocks:
+        _end_reasoning(blocks[-1], rfc3339(now()))
     for call_id, pieces in arguments.items():
         if "args" not in calls[call_id]:
             _parse_arguments(calls[call_id], "".join(pieces))
-    return [_whole(block) for block in blocks if block["type"] != "text" or _text(block).strip()]
+    results = {block.get("tool_call_id") for block in blocks if block["type"] == "tool-result"}
+    return [_whole(block) for block in blocks if _is_kept(block, results)]
 
 
-def _extend_text(blocks: list[dict[str, Any]], part: dict[str, Any]) -> None:
-    if blocks and blocks[-1]["type"] == part["type"]:
-        blocks[-1]["pieces"].append(part["text"])
-    else:
-        blocks.append({"type": part["type"], "pieces": [part["text"]]})
+def _is_kept(block: dict[str, Any], results: Container[Any]) -> bool:
+    match block["type"]:
+        case "text":
+            return bool(_text(block).strip() or block.get("provider_metadata"))
+        case "tool-call" if block.get("provider_executed"):
+            return block.get("tool_call_id") in results
+        case _:
+            return True
 
 
-def _extend_call(
+def _extended_text(
+    blocks: list[dict[str, Any]], item: StreamedPart, *, is_open: bool
+) -> dict[str, Any]:
+    part = item.part
+    if not (is_open and blocks and blocks[-1]["type"] == part["type"]):
+        blocks.append({"type": part["type"], "pieces": []})
+        if item.began_at and part["type"] == "reasoning":
+            blocks[-1]["created_at"] = item.began_at
+    blocks[-1]["pieces"].append(part["text"])
+    return blocks[-1]
+
+
+def _end_reasoning(block: dict[str, Any], at: str) -> None:
+    """Note when reasoning ended, once; what is not known to have begun has no end either."""
+    if block["type"] == "reasoning" and "created_at" in block:
+        block.setdefault("completed_at", at)
+
+
+def _extended_call(
     blocks: list[dict[str, Any]],
     calls: dict[str, dict[str, Any]],
     arguments: dict[str, list[str]],
     part: dict[str, Any],
-) -> None:
+) -> dict[str, Any]:
     call_id = part.get("tool_call_id", "")
     call = calls.get(call_id)
     if call is None:
@@ -122,6 +169,7 @@ def _extend_call(
         call.update({key: part[key] for key in part if key != "args_delta"})
     if "args_delta" in part:
         arguments.setdefault(call_id, []).append(part["args_delta"])
+    return call
 
 
 def _parse_arguments(call: dict[str, Any], text: str) -> None:
@@ -135,9 +183,10 @@ def _text(block: dict[str, Any]) -> str:
 
 
 def _whole(block: dict[str, Any]) -> dict[str, Any]:
-    if "pieces" in block:
-        return {"type": block["type"], "text": _text(block)}
-    return block
+    if "pieces" not in block:
+        return block
+    kept = {key: value for key, value in block.items() if key != "pieces"}
+    return {**kept, "text": _text(block)}
 
 
 def synthetic_results(

@@ -114,6 +114,9 @@ AnyPart = (
     | SkillPart
 )
 
+SUMMARY_TOOL = "chat_summarized"
+"""What a compaction shows as: a call and a result of a tool that no model has."""
+
 INTERNAL_FIELDS = frozenset(
     {
         "provider_metadata",
@@ -164,6 +167,12 @@ def result_of(call: Mapping[str, Any], result: Any, **flags: Any) -> dict[str, A
 def error_result(call: Mapping[str, Any], result: Any) -> dict[str, Any]:
     """Return the stored result of a call that was not carried out; `result` says why."""
     return result_of(call, result, is_error=True)
+
+
+def is_of_compaction(part: Mapping[str, Any]) -> bool:
+    """Tell whether a call or result, stored or streamed, is how a compaction shows itself."""
+    call_id = str(part.get("tool_call_id", ""))
+    return part.get("tool_name") == SUMMARY_TOOL and call_id.startswith(f"{SUMMARY_TOOL}_")
 
 
 def public_part(stored: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ AT_ONCE = 100
 """Rows of one transaction: short ones let others write in between."""
 
 AUTHOR = Author(None, "chat_auto_archive")
-_LOCK = "chatd retention"
+_LOCK, _ARCHIVE_LOCK = "chatd retention", "chatd auto-archive"
 _IDLE = (Status.WAITING, Status.ERROR)
 
 
@@ -58,22 +58,28 @@ def purge_debug_runs(before: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """A root chat that was archived with its sub-chats."""
+    """A root chat that was archived with its sub-chats; `chats`: how many that were."""
 
     chat_id: UUID
     owner_id: UUID
     title: str
+    chats: int = 1
 
 
 def archive_forgotten(before: datetime) -> Iterator[Archived]:
     """Archive root chats in whose family nobody wrote since an instant: the oldest first.
 
     Pinned chats and those that work or wait for something stay. Each is archived in a transaction
-    of its own, with an entry in the audit log, as it is yielded.
+    of its own, with an entry in the audit log, as it is yielded. Ends where another runner is met.
     """
     due = _forgotten(before).order_by("created_at", "pk")
     for chat_id in list(due.values_list("pk", flat=True)[:MOST_PER_TICK]):
-        archived = _archive(chat_id, lambda chat: _forgotten(before).filter(pk=chat.pk).exists())
+        try:
+            archived = _archive(
+                chat_id, lambda chat: _forgotten(before).filter(pk=chat.pk).exists()
+            )
+        except _AtWorkElsewhereError:
+            return
         if archived is not None:
             yield archived
 
@@ -92,17 +98,24 @@ def _forgotten(before: datetime) -> QuerySet[Chat]:
     )
 
 
+class _AtWorkElsewhereError(Exception):
+    """Another process archives forgotten chats at this moment."""
+
+
 def _archive(chat_id: UUID, if_still: Callable[[Chat], bool]) -> Archived | None:
     try:
         with transaction.atomic():
-            shown = audited_fields(Chat.objects.get(pk=chat_id))
-            chat = archive_chat(chat_id, if_still=if_still, watched=False)[0]
+            if not try_lock(_ARCHIVE_LOCK):
+                raise _AtWorkElsewhereError
+            shown = audited_fields(Chat.objects.get(pk=chat_id, archived=False))
+            family = archive_chat(chat_id, if_still=if_still, watched=False)
+            chat = family[0]
             after = audited_fields(chat)
             record(AUTHOR, Action.WRITE, resource_of(chat), before=shown, after=after)
     except (Chat.DoesNotExist, StateConflictError, EpisodeMovedError):
         log.info("a forgotten chat changed meanwhile", chat_id=str(chat_id))
         return None
-    return Archived(chat_id, chat.owner_id, chat.title)
+    return Archived(chat_id, chat.owner_id, chat.title, len(family))
 
 
 def _purge(due: QuerySet[Model]) -> int:

@@ -6,17 +6,27 @@ and the history version it worked on. When either has moved, the write is refuse
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from chatd.chats import shapes
+from chatd.chats.cut_off import charge_cut_off, streamed_by
 from chatd.chats.law import Event
-from chatd.chats.models import Chat, Status
-from chatd.chats.moves import action_deadline, clear_summary, close_client_calls, promote_head
+from chatd.chats.models import Chat, Role, Status
+from chatd.chats.moves import (
+    STILL_WORKING,
+    WAITING_FOR_INPUT,
+    action_deadline,
+    clear_summary,
+    close_client_calls,
+    promote_head,
+    summarize,
+)
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.open_steps import (
     CallState,
     OpenCall,
@@ -24,14 +34,9 @@ from chatd.chats.open_steps import (
     leave_open_step,
     write_down,
 )
+from chatd.chats.partial import Partial
 from chatd.chats.selectors import open_client_calls
-from chatd.chats.transition import (
-    NewMessage,
-    StateConflictError,
-    Transition,
-    lock_chat,
-    transition,
-)
+from chatd.chats.transition import StateConflictError, Transition, lock_chat, transition
 from chatd.chats.wire import client_call_bodies
 from chatd.core.clock import now, rfc3339
 from chatd.core.errors import ChatdError
@@ -64,6 +69,7 @@ class Progress:
     status: Status
     history_version: int
     attempt: int
+    updated_at: datetime
 
 
 def acquire(chat_id: UUID, runner_id: UUID, *, lease_seconds: float) -> Chat | None:
@@ -105,10 +111,16 @@ def open_step(fence: Fence, message: NewMessage | None, calls: Sequence[OpenCall
     fence has moved.
     """
     with transaction.atomic():
-        chat = lock_chat(fence.chat_id)
-        if (chat.runner_id, chat.history_version) != (fence.runner_id, fence.history_version):
-            raise StateConflictError(Event.COMMIT_STEP, chat, FENCED_OUT)
+        held_chat(fence)
         write_down(fence.chat_id, fence.runner_id, message, calls)
+
+
+def held_chat(fence: Fence) -> Chat:
+    """Return the chat of a runner, locked. Raises StateConflictError when the fence has moved."""
+    chat = lock_chat(fence.chat_id)
+    if (chat.runner_id, chat.history_version) != (fence.runner_id, fence.history_version):
+        raise StateConflictError(Event.COMMIT_STEP, chat, FENCED_OUT)
+    return chat
 
 
 def commit_step(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
@@ -123,11 +135,42 @@ def commit_step(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
         return _progress(t)
 
 
-def finish(fence: Fence, messages: Sequence[NewMessage] = ()) -> Progress:
-    """End a turn well, with the messages of its last step; the head of the queue is promoted."""
+def compact(
+    fence: Fence, messages: Sequence[NewMessage], cost: NewMessage | None = None
+) -> Progress:
+    """Store a compaction and what its model call cost; the runner goes on with a new episode.
+
+    `messages` are the summary for the model and the two rows that people see, none when there is
+    nothing but a cost to record. The summary carries the API key of the message that began the
+    turn. What was summarised stays as it is. Raises StateConflictError when the fence has moved.
+    """
+    with _fenced(fence, Event.COMPACT) as t:
+        key = _api_key_of_turn(t.chat) if messages else None
+        rows = [
+            replace(message, api_key_id=key) if message.role == Role.USER else message
+            for message in messages
+        ]
+        if t.insert(rows):
+            t.set(attempt=1, retry=None)
+        if cost is not None:
+            t.record_cost(cost)
+        return _progress(t)
+
+
+def finish(
+    fence: Fence, messages: Sequence[NewMessage] = (), cost: NewMessage | None = None
+) -> Progress:
+    """End a turn well, with the messages of its last step; the head of the queue is promoted.
+
+    `cost` is of a last call that said nothing.
+    """
     with _fenced(fence, Event.FINISH) as t:
         t.insert(messages)
-        if not promote_head(t):
+        if cost is not None:
+            t.record_cost(cost)
+        if promote_head(t):
+            summarize(t, STILL_WORKING)
+        else:
             t.set_status(Status.WAITING)
         t.settle_runner()
         return _progress(t)
@@ -142,17 +185,26 @@ def require_action(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
         t.settle_runner()
         t.notify(action_required=True)
         t.watch("action_required", tool_calls=client_call_bodies(open_client_calls(t.chat)))
+        summarize(t, WAITING_FOR_INPUT)
         return _progress(t)
 
 
-def fail(fence: Fence, error: dict[str, Any]) -> Progress:
-    """End a turn with an error (a stored ChatError). The queue stays; the next send drains it."""
+def fail(fence: Fence, error: dict[str, Any], *, summary: str = "") -> Progress:
+    """End a turn with an error (a stored ChatError). The queue stays; the next send drains it.
+
+    A `summary` says in a list of chats why.
+    """
+    streamed = streamed_by(fence.chat_id)
     with _fenced(fence, Event.FAIL) as t:
         leave_open_step(t)
+        charge_cut_off(t, streamed)
         t.notify(error_payload=error, error=str(error.get("message", "")))
         t.set_status(Status.ERROR, error=error)
         t.settle_runner()
-        clear_summary(t)
+        if summary:
+            summarize(t, summary)
+        else:
+            clear_summary(t)
         return _progress(t)
 
 
@@ -169,11 +221,13 @@ def release(chat_id: UUID, runner_id: UUID) -> bool:
 
     It becomes pending, or an error when a tool call is in doubt.
     """
+    streamed = streamed_by(chat_id)
     try:
         with transition(chat_id, Event.RELEASE) as t:
             if t.chat.runner_id != runner_id:
                 raise t.conflict("another runner holds the chat")
-            _hand_over(t, "The worker is restarting; the turn goes on with another one.")
+            why = "The worker is restarting; the turn goes on with another one."
+            _hand_over(t, why, streamed)
             t.settle_runner()
     except (StateConflictError, ChatdError):
         return False
@@ -185,11 +239,12 @@ def recover(chat_id: UUID) -> bool:
 
     It becomes pending, or an error when a tool call is in doubt.
     """
+    streamed = streamed_by(chat_id)
     try:
         with transition(chat_id, Event.RECOVER) as t:
             if t.chat.lease_expires_at is None or t.chat.lease_expires_at > t.at:
                 raise t.conflict("the lease is alive")
-            _hand_over(t, "The worker that ran this turn stopped responding.")
+            _hand_over(t, "The worker that ran this turn stopped responding.", streamed)
     except (StateConflictError, ChatdError):
         return False
     return True
@@ -205,6 +260,7 @@ def expire_action(chat_id: UUID) -> bool:
             close_client_calls(t, ACTION_TIMED_OUT)
             t.notify(error_payload=error, error=ACTION_TIMED_OUT)
             t.set_status(Status.ERROR, error=error)
+            clear_summary(t)
     except (StateConflictError, ChatdError):
         return False
     return True
@@ -219,20 +275,28 @@ def _fenced(fence: Fence, event: Event) -> Iterator[Transition]:
         yield t
 
 
+def _api_key_of_turn(chat: Chat) -> str | None:
+    asked = chat.messages.filter(role=Role.USER, deleted=False).order_by("-id")
+    return asked.values_list("api_key_id", flat=True).first()
+
+
 def _progress(t: Transition) -> Progress:
     return Progress(
         status=Status(t.chat.status),
         history_version=t.chat.history_version,
         attempt=t.chat.attempt,
+        updated_at=t.chat.updated_at,
     )
 
 
-def _hand_over(t: Transition, why: str) -> None:
+def _hand_over(t: Transition, why: str, streamed: Partial | None) -> None:
     """Leave a running turn to the next runner, or to a person when a tool call is in doubt."""
     left = leave_open_step(t)
+    charge_cut_off(t, streamed)
     if left is CallState.IN_DOUBT:
         t.notify(error_payload=IN_DOUBT, error=IN_DOUBT["message"])
         t.set_status(Status.ERROR, error=IN_DOUBT)
+        clear_summary(t)
         return
     if t.chat.history_version != t.version:
         _void_parts(t, why)

@@ -224,12 +224,15 @@ class PromptRow:
     """What a stored message carries into a prompt; whole rows take several times as long to read.
 
     `is_summary` marks the compaction summary, which stands for what came before it.
+    `provider_response_id` is what the provider that keeps an answer calls it.
     """
 
     pk: int
     role: str
     content: list[dict[str, Any]] | None
     is_summary: bool = False
+    model_config_id: UUID | None = None
+    provider_response_id: str | None = None
 
 
 def prompt_messages(chat_id: UUID) -> list[PromptRow]:
@@ -258,8 +261,8 @@ def prompt_messages(chat_id: UUID) -> list[PromptRow]:
 
 
 def _prompt_rows(rows: QuerySet[ChatMessage]) -> list[PromptRow]:
-    columns = rows.order_by("id").values_list("pk", "role", "content", "compressed")
-    return [PromptRow(*row) for row in columns]
+    columns = ("pk", "role", "content", "compressed", "model_config_id", "provider_response_id")
+    return [PromptRow(*row) for row in rows.order_by("id").values_list(*columns)]
 
 
 @dataclass(frozen=True, slots=True)

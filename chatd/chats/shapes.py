@@ -217,6 +217,17 @@ class ClientToolCall(TypedDict):
     args: str
 
 
+class CallInDoubt(TypedDict):
+    """A tool call whose worker was lost in the middle of it; `args` is text that holds JSON."""
+
+    id: str
+    tool_call_id: str
+    tool_name: str
+    args: str
+    mcp_server_config_id: str
+    created_at: str
+
+
 class Retry(TypedDict):
     """The model is called again after a pause; what was streamed of the answer is void."""
 

@@ -14,6 +14,7 @@ from django.db import transaction
 from msgspec import UNSET
 
 from chatd.accounts.models import Organization, User
+from chatd.chats.cut_off import charge_cut_off
 from chatd.chats.debug import delete_runs_of, delete_runs_since
 from chatd.chats.law import Event
 from chatd.chats.models import (
@@ -39,19 +40,14 @@ from chatd.chats.moves import (
     repeat_status,
     stop,
 )
-from chatd.chats.open_steps import SKIPPED, CallState, OpenCall, decide, forget_open_step
+from chatd.chats.new_messages import NewMessage
+from chatd.chats.open_steps import SKIPPED, CallState, OpenCall, cut_open_step, decide
 from chatd.chats.partial import Partial
 from chatd.chats.parts import ToolResultPart, error_result, result_of, to_stored
 from chatd.chats.pins import lock_pins_of, set_pin
 from chatd.chats.search import index_messages
 from chatd.chats.selectors import open_client_calls
-from chatd.chats.transition import (
-    NewMessage,
-    StateConflictError,
-    announce_created,
-    lock_chat,
-    transition,
-)
+from chatd.chats.transition import StateConflictError, announce_created, lock_chat, transition
 from chatd.core.clock import now, rfc3339
 from chatd.core.errors import bad_request, not_found
 from chatd.providers.models import ModelConfig
@@ -179,8 +175,11 @@ def send_message(
         if interrupt and t.chat.status == Status.PENDING:
             repeat_status(t)
         elif interrupt:
+            was_running = t.chat.status == Status.RUNNING
             stop(t, partial, INTERRUPTED_BY_USER)
             promote_head(t)
+            if was_running:
+                clear_summary(t)
         return Sent(t.chat, queued=queued)
 
 
@@ -194,22 +193,29 @@ def interrupt(chat_id: UUID, *, partial: Partial | None = None) -> Chat:
         if t.chat.status == Status.PENDING:
             repeat_status(t)
             return t.chat
+        was_idle = t.chat.status in IDLE
         stop(t, partial, INTERRUPTED_BY_USER)
         if t.chat.archived or not promote_head(t):
             t.set_status(Status.WAITING)
-        clear_summary(t)
+        if not was_idle:
+            clear_summary(t)
         return t.chat
 
 
-def edit_message(chat_id: UUID, message_id: int, message: UserContent) -> tuple[Chat, ChatMessage]:
+def edit_message(
+    chat_id: UUID, message_id: int, message: UserContent, *, partial: Partial | None = None
+) -> tuple[Chat, ChatMessage]:
     """Cut history at a user message, put a new one in its place, empty the queue, start anew.
 
-    Debug runs about what was cut are deleted. Raises StateConflictError, ChatdError 400 (role,
-    model), 404 (message) or 409 (usage limit).
+    What a running turn has streamed is charged and dropped. Debug runs about what was cut are
+    deleted. Raises StateConflictError, ChatdError 400 (role, model), 404 (message) or 409 (usage
+    limit).
     """
     with transition(chat_id, Event.EDIT) as t:
         check_limit(t.chat.owner_id, t.chat.organization_id)
-        original = ChatMessage.objects.filter(pk=message_id, chat_id=chat_id, deleted=False).first()
+        original = ChatMessage.objects.filter(
+            pk=message_id, chat_id=chat_id, deleted=False, compressed=False
+        ).first()
         if original is None:
             raise not_found(
                 "Chat message not found.", detail="Message does not belong to this chat."
@@ -218,13 +224,17 @@ def edit_message(chat_id: UUID, message_id: int, message: UserContent) -> tuple[
             raise bad_request("Only user messages can be edited.")
         requested = message.model_config_id or original.model_config_id
         model = model_for(t.chat, requested, strict=message.model_config_id is not None)
+        was_running = t.chat.status == Status.RUNNING
+        cut_open_step(t)
+        charge_cut_off(t, partial)
         t.cut_history(original.pk)
-        forget_open_step(chat_id)
         delete_runs_since(chat_id, original.pk, started_before=t.at)
         row = insert_user(t, message, model, visibility=Visibility(original.visibility))
         t.chat.queued_messages.all().delete()
         t.queue_changed()
         t.set_status(Status.PENDING)
+        if was_running:
+            clear_summary(t)
         return t.chat, row
 
 
@@ -253,8 +263,11 @@ def promote_queued(
                 "Failed to promote queued message.",
                 detail="It has been promoted or deleted, or it is not of this chat.",
             )
+        was_running = t.chat.status == Status.RUNNING
         stop(t, partial, INTERRUPTED_BY_PROMOTION)
         promote(t, queued, created_by=promoted_by)
+        if was_running:
+            clear_summary(t)
         return t.chat
 
 
@@ -349,6 +362,8 @@ def _archive_one(chat_id: UUID, partials: Mapping[UUID, Partial], *, watched: bo
     with transition(chat_id, Event.ARCHIVE) as t:
         if t.chat.status != Status.REQUIRES_ACTION:
             stop(t, partials.get(chat_id), INTERRUPTED_BY_USER, announce=False)
+        if t.chat.status == Status.RUNNING:
+            t.set(last_turn_summary=None)
         if t.chat.status in (Status.PENDING, Status.RUNNING):
             t.set_status(Status.WAITING)
         t.set(archived=True, archived_at=t.at, pin_order=0, updated_at=t.at)

@@ -5,21 +5,23 @@ held while the model writes, ended in another one. Who dies with it loses it aft
 A running chat is not locked: there titles may be made side by side.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 from django.db import OperationalError, transaction
 
+from chatd.chats.charges import charge_hidden_cost
 from chatd.chats.models import Chat, Status
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.search import index_title
-from chatd.chats.transition import NewMessage, lock_chat, message_row, watch_after_commit
+from chatd.chats.transition import lock_chat, watch_after_commit
 from chatd.core.clock import now
 from chatd.core.errors import bad_request, conflict
-from chatd.spending.actions import record_spend
 from chatd.spending.admission import check_limit
 
 log = structlog.get_logger(__name__)
@@ -48,10 +50,7 @@ def rename(chat: Chat, raw: str) -> None:
     if title == chat.title:
         return
     _check_unlocked(chat)
-    Chat.objects.filter(pk=chat.pk).update(title=title)
-    chat.title = title
-    index_title(chat)
-    watch_after_commit(chat, "title_change")
+    _write(chat, title)
 
 
 @contextmanager
@@ -75,31 +74,42 @@ def store_title(claim: TitleClaim, title: str, *, cost: NewMessage | None) -> Ch
     """
     chat = lock_chat(claim.chat.pk)
     if cost is not None:
-        _record(chat, cost)
+        charge_hidden_cost(chat, cost)
     is_ours = claim.lock_id is None or claim.lock_id == chat.title_lock_id
     if not title or not is_ours or chat.title != claim.chat.title or title == chat.title:
         return chat
-    chat.title, chat.updated_at = title, now()
-    written = {"title": title, "updated_at": chat.updated_at}
+    chat.updated_at = now()
+    written: dict[str, Any] = {"updated_at": chat.updated_at}
     if claim.lock_id is not None:  # who hears of the title may change it at once
         written |= {"title_lock_id": None, "title_locked_at": None}
-    Chat.objects.filter(pk=chat.pk).update(**written)
-    index_title(chat)
-    watch_after_commit(chat, "title_change")
+    _write(chat, title, **written)
     return chat
 
 
-def _record(chat: Chat, cost: NewMessage) -> None:
-    """Insert a row that counts for costs alone: deleted from the start, so nobody sees it."""
-    row = message_row(cost, chat_id=chat.pk, revision=chat.snapshot_version, at=now())
-    row.deleted = True
-    row.save(force_insert=True)
-    record_spend(
-        owner_id=chat.owner_id,
-        organization_id=chat.organization_id,
-        at=row.created_at,
-        micros=row.total_cost_micros or 0,
-    )
+@transaction.atomic
+def store_first_title(
+    chat_id: UUID, title: str, *, instead_of: str, costs: Sequence[NewMessage]
+) -> bool:
+    """Record what a title cost that nobody asked for, and store it; an empty one is not stored.
+
+    It replaces the one title it was made for: a rename wins. `updated_at` stays. Returns whether
+    it was stored. Raises the 404.
+    """
+    chat = lock_chat(chat_id)
+    for cost in costs:
+        charge_hidden_cost(chat, cost)
+    if not title or chat.title != instead_of or title == chat.title:
+        return False
+    _write(chat, title)
+    return True
+
+
+def _write(chat: Chat, title: str, **others: Any) -> None:
+    """Store the title of a locked row with `others` of its columns, and tell its owner."""
+    Chat.objects.filter(pk=chat.pk).update(title=title, **others)
+    chat.title = title
+    index_title(chat)
+    watch_after_commit(chat, "title_change")
 
 
 def _check_unlocked(chat: Chat) -> None:

@@ -16,8 +16,10 @@ import orjson
 from django.db import transaction
 
 from chatd.chats import shapes
+from chatd.chats.charges import account_of, calls_behind, insert_hidden_cost
 from chatd.chats.law import Event, allowed_targets
-from chatd.chats.models import Chat, ChatMessage, Role, Status, Visibility
+from chatd.chats.models import Chat, ChatMessage, Status, Visibility
+from chatd.chats.new_messages import NewMessage, message_row
 from chatd.chats.search import forget_messages, index_messages
 from chatd.chats.wire import chat_body, error_body
 from chatd.core.clock import now
@@ -25,9 +27,8 @@ from chatd.core.errors import not_found
 from chatd.core.shapes import shaped
 from chatd.live.backend import live_backend
 from chatd.live.dispatch import enqueue_turn
-from chatd.live.messages import CancelRunner, ChatNotice, Notice, Notification, OwnerNotice
-from chatd.providers.pricing import Prices, cost_micros
-from chatd.spending.actions import record_spend
+from chatd.live.messages import CancelRunner, ChatNotice, Episode, Notice, Notification, OwnerNotice
+from chatd.spending.ledger import SettledCall, release_holds_of, settle_calls
 
 
 class StateConflictError(Exception):
@@ -39,72 +40,6 @@ class StateConflictError(Exception):
         self.event = event
         self.status = Status(chat.status)
         self.archived = chat.archived
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepUsage:
-    """Tokens of one model call; None where the provider did not say."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    cache_creation_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    context_limit: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewMessage:
-    """A message to insert; `content` is a list of stored parts, `prices` are those of its call."""
-
-    role: Role
-    content: list[dict[str, Any]]
-    visibility: Visibility = Visibility.BOTH
-    created_by: UUID | None = None
-    api_key_id: str | None = None
-    model_config_id: UUID | None = None
-    usage: StepUsage = field(default_factory=StepUsage)
-    prices: Prices = field(default_factory=Prices)
-    runtime_ms: int | None = None
-    total_cost_micros: int | None = None
-    provider_response_id: str | None = None
-
-
-def message_row(message: NewMessage, *, chat_id: UUID, revision: int, at: datetime) -> ChatMessage:
-    """Return the row of a message, not yet inserted; zero tokens are stored as unknown.
-
-    A cost of zero is stored as it is: the call was free, which is not the same as unpriced.
-    """
-    usage = message.usage
-    return ChatMessage(
-        chat_id=chat_id,
-        revision=revision,
-        role=message.role,
-        content=message.content,
-        visibility=message.visibility,
-        created_by=message.created_by,
-        api_key_id=message.api_key_id,
-        model_config_id=message.model_config_id,
-        input_tokens=usage.input_tokens or None,
-        output_tokens=usage.output_tokens or None,
-        total_tokens=usage.total_tokens or None,
-        reasoning_tokens=usage.reasoning_tokens or None,
-        cache_creation_tokens=usage.cache_creation_tokens or None,
-        cache_read_tokens=usage.cache_read_tokens or None,
-        context_limit=usage.context_limit or None,
-        total_cost_micros=cost_of(message),
-        runtime_ms=message.runtime_ms or None,
-        provider_response_id=(message.provider_response_id or "").replace("\x00", "") or None,
-        created_at=at,
-    )
-
-
-def cost_of(message: NewMessage) -> int | None:
-    """Return what the call of a message cost; None where that cannot be said."""
-    if message.total_cost_micros is not None:
-        return message.total_cost_micros
-    return cost_micros(message.usage, message.prices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +60,10 @@ class _WatchEvent:
 
 
 class Transition:
-    """The open transition of a locked chat. Attributes of `chat` show the state so far."""
+    """The open transition of a locked chat. Attributes of `chat` show the state so far.
+
+    `runner_id` and `episode` are those of the chat as it was found.
+    """
 
     def __init__(self, chat: Chat, event: Event) -> None:
         self.chat = chat
@@ -139,7 +77,9 @@ class Transition:
         self._watch: list[_WatchEvent] = []
         self._notify: dict[str, Any] = {}
         self._unchanged = False
-        self._spent_micros = 0
+        self._calls: list[SettledCall] = []
+        self.runner_id = chat.runner_id
+        self.episode = Episode(chat.history_version, chat.attempt)
         if not self._targets:
             raise StateConflictError(event, chat)
         chat.snapshot_version += 1
@@ -208,7 +148,7 @@ class Transition:
             for message in messages
         )
         index_messages(self.chat, rows)
-        self._spent_micros += sum(row.total_cost_micros or 0 for row in rows)
+        self._calls += calls_behind(messages, rows, step=self.episode.history_version)
         self._history_changed()
         visible = [row.pk for row in rows if row.visibility != Visibility.MODEL]
         if visible:
@@ -217,6 +157,14 @@ class Transition:
         if models and models[-1] != self.chat.last_model_config_id:
             self.set(last_model_config_id=models[-1])
         return rows
+
+    def record_cost(self, cost: NewMessage) -> None:
+        """Record what a call beside the conversation cost; the history stays as it is."""
+        self._calls += insert_hidden_cost(self.chat, cost, at=self.at)
+
+    def is_charging(self, hold_id: UUID) -> bool:
+        """Tell whether the call of a hold has been charged in this transition."""
+        return any(call.hold_id == hold_id for call in self._calls)
 
     def cut_history(self, from_message_id: int) -> None:
         """Soft-delete a message and all after it; followers get the history anew."""
@@ -259,12 +207,9 @@ class Transition:
         )
         if written != 1:
             raise self.conflict("another transition was first")
-        record_spend(
-            owner_id=chat.owner_id,
-            organization_id=chat.organization_id,
-            at=self.at,
-            micros=self._spent_micros,
-        )
+        settle_calls(account_of(chat), self._calls, at=self.at)
+        if self.runner_id is not None and chat.runner_id != self.runner_id:
+            release_holds_of(self.runner_id, at=self.at)
         notices = self._notices()
         wake = "status" in self._changed and chat.status == Status.PENDING
         transaction.on_commit(lambda: _after_commit(notices, chat if wake else None))

@@ -228,16 +228,23 @@ def _text(message: Mapping[str, Any]) -> str:
 
 def _whole(body: Mapping[str, Any], prompt: _Prompt) -> dict[str, Any]:
     """Return a short answer: calls without a stream ask for titles and labels."""
-    title = demo_answers.title_of(prompt.text)
-    message = {"role": "assistant", "content": _formatted(title, body)}
+    is_label = _schema_name(body) == "propose_turn_status_label"
+    words = (demo_answers.label_of if is_label else demo_answers.title_of)(prompt.text)
+    message = {"role": "assistant", "content": _formatted(words, body)}
     return {
         "id": short_id("chatcmpl-demo-"),
         "object": "chat.completion",
         "created": 0,
         "model": body.get("model") or DEMO_MODEL,
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-        "usage": usage_numbers(prompt.prompt_tokens, _tokens_of_words(len(title.split()))),
+        "usage": usage_numbers(prompt.prompt_tokens, _tokens_of_words(len(words.split()))),
     }
+
+
+def _schema_name(body: Mapping[str, Any]) -> str:
+    wanted = body.get("response_format")
+    schema = wanted.get("json_schema") if isinstance(wanted, dict) else None
+    return str(schema.get("name", "")) if isinstance(schema, dict) else ""
 
 
 def _formatted(text: str, body: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ Belongs here: keywords and texts. Does not belong here: HTTP, pace, tokens.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -191,6 +192,22 @@ def title_of(text: str) -> str:
     words = _CLAUSE_END.split(topic, maxsplit=1)[0].split()[:_TITLE_WORDS]
     title = _LOOSE_END.sub("", " ".join(words))
     return title[:1].upper() + title[1:] or SHORT
+
+
+_LABELS: Mapping[str, str] = {
+    "The lighthouse at Grey Point": "Told a lighthouse story",
+    "```python": "Wrote example code",
+    "| --- |": "Compared places for tea",
+    "Three things to try": "Listed three small ideas",
+    "Good to see that the connection works": "Greeted and connected",
+    "The tool came back": "Passed on tool result",
+    "That is a good question": "Left a question open",
+}
+
+
+def label_of(answer: str) -> str:
+    """Return what a turn came to that ended with one of these answers."""
+    return next((label for sign, label in _LABELS.items() if sign in answer), "Listed demo words")
 
 
 def answer_to(text: str, asked: frozenset[str]) -> str:

@@ -40,9 +40,11 @@ __all__ = [
     "OpenAIResponse",
     "OpenAIServer",
     "OpenAIToolCall",
+    "answer_side_call",
     "finish_chunk",
     "non_streaming_response",
     "reasoning_chunk",
+    "side_schema",
     "streaming_response",
     "text_chunks",
     "tool_call_chunk",
@@ -108,17 +110,49 @@ def non_streaming_response(text: str) -> OpenAIResponse:
     return OpenAIResponse(completion=OpenAICompletion(text=text))
 
 
+SIDE_ANSWERS: Mapping[str, Mapping[str, str]] = {
+    "propose_title": {"title": "A title of the fake"},
+    "propose_turn_status_label": {"label": "Answered by the fake"},
+}
+"""What requests beside a conversation are answered with, by the name of their schema."""
+
+
+def side_schema(request: OpenAIRequest) -> str:
+    """Return the schema's name of a request for a title or a label, else an empty text."""
+    wanted = request.body.get("response_format") or {}
+    name = (wanted.get("json_schema") or {}).get("name", "") if isinstance(wanted, dict) else ""
+    text = request.body.get("text") or {}
+    name = name or (text.get("format") or {}).get("name", "")
+    return name if name in SIDE_ANSWERS and not request.stream else ""
+
+
+def answer_side_call(request: OpenAIRequest) -> OpenAIResponse:
+    """Answer a request for a title or a label with a good one."""
+    return non_streaming_response(orjson.dumps(SIDE_ANSWERS[side_schema(request)]).decode())
+
+
 class OpenAIServer(LoopbackServer):
     """Serve `POST /chat/completions` and `POST /responses` from `handler`.
 
     The handler may be a function or a coroutine function. A synchronous one runs in a thread, so
-    it may block.
+    it may block. Requests for titles and labels come beside those of a conversation, at any time:
+    they are answered by `side_handler` and kept in `side_requests`. Without one they are requests
+    like all others.
     """
 
-    def __init__(self, handler: OpenAIHandler, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        handler: OpenAIHandler,
+        *,
+        side_handler: OpenAIHandler | None = answer_side_call,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         super().__init__(self._application, host=host, port=port)
         self.requests: list[OpenAIRequest] = []
+        self.side_requests: list[OpenAIRequest] = []
         self._handler = handler
+        self._side_handler = side_handler
 
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
@@ -142,9 +176,10 @@ class OpenAIServer(LoopbackServer):
             request = _received(http, await http.read())
         except ValueError as exc:
             return web.Response(status=400, text=f"the request is not valid: {exc}\n")
-        self.requests.append(request)
+        beside = self._side_handler if side_schema(request) else None
+        (self.side_requests if beside else self.requests).append(request)
         try:
-            response = await self._ask(request)
+            response = await self._ask(beside or self._handler, request)
             if response is not None and response.act:
                 return await response.act(http)
             if complaint := _mismatch(request, response):
@@ -157,8 +192,8 @@ class OpenAIServer(LoopbackServer):
             self.client_dropped()
             raise
 
-    async def _ask(self, request: OpenAIRequest) -> OpenAIResponse | None:
-        call: Callable[[OpenAIRequest], Any] = self._handler
+    async def _ask(self, handler: OpenAIHandler, request: OpenAIRequest) -> OpenAIResponse | None:
+        call: Callable[[OpenAIRequest], Any] = handler
         is_async = inspect.iscoroutinefunction(call)
         answer = call(request) if is_async else await asyncio.to_thread(call, request)
         given: OpenAIResponse | None = await answer if inspect.isawaitable(answer) else answer
@@ -211,12 +246,17 @@ def _received(http: web.Request, raw: bytes) -> OpenAIRequest:
     return OpenAIRequest(
         path=http.path,
         model=str(body.get("model") or ""),
-        messages=tuple(_message(message) for message in body.get("messages") or ()),
+        messages=tuple(map(_message, _said(body))),
         stream=bool(body.get("stream")),
         headers=http.headers,
         body=body,
         raw=raw,
     )
+
+
+def _said(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the messages of either API; what else is in the input of Responses is left out."""
+    return body.get("messages") or [item for item in body.get("input") or () if "role" in item]
 
 
 def _message(message: Mapping[str, Any]) -> OpenAIMessage:

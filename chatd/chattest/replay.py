@@ -1,8 +1,9 @@
 """Recorded provider traffic: loading, serving it again, and what it adds up to.
 
 Belongs here: reading go-vcr files (PyYAML is needed, a development dependency) and a server that
-gives the n-th POST the n-th recorded answer. `expected_chat` reads recorded chat/completions
-streams in the plainest way, as an independent opinion to test decoders against.
+gives the n-th POST the n-th recorded answer. `expected_chat`, `expected_responses` and
+`expected_gemini` read recorded streams in the plainest way, as an independent opinion to test
+decoders against.
 """
 
 import asyncio
@@ -47,13 +48,19 @@ class Recording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedAnswer:
-    """What a recorded stream adds up to; `tool_calls` are (id, name, arguments)."""
+    """What a recorded stream adds up to; `tool_calls` are (id, name, arguments).
+
+    The id is empty where the provider gave none. `server_calls` are those that the provider carried
+    out. `sources` are URLs.
+    """
 
     text: str
     reasoning: str
     tool_calls: tuple[tuple[str, str, str], ...]
     usage: Mapping[str, int]
     finish_reason: str
+    sources: tuple[str, ...] = ()
+    server_calls: tuple[tuple[str, str, str], ...] = ()
 
 
 def load_recording(path: Path) -> Recording:
@@ -161,6 +168,38 @@ def expected_chat(interaction: Interaction) -> ExpectedAnswer:
     )
 
 
+def expected_responses(interaction: Interaction) -> ExpectedAnswer:
+    """Read a recorded answer of the Responses API from the response that it ends with."""
+    if "event-stream" in interaction.content_type:
+        endings = ("response.completed", "response.incomplete")
+        events = [event for event in _documents(interaction.body) if event["type"] in endings]
+        response = events[-1]["response"]
+    else:
+        response = json.loads(interaction.body)
+    output, usage = response["output"], response["usage"]
+    parts = [part for item in output for part in item.get("content") or []]
+    cited = [note for part in parts for note in part.get("annotations") or [] if "url" in note]
+    summaries = [part["text"] for item in output for part in item.get("summary") or []]
+    thoughts = [part["text"] for part in parts if part["type"] == "reasoning_text"]
+    calls = [item for item in output if item["type"] == "function_call"]
+    reason = (response.get("incomplete_details") or {}).get("reason") or "stop"
+    cached = usage["input_tokens_details"]["cached_tokens"]
+    return ExpectedAnswer(
+        text="".join(part["text"] for part in parts if part["type"] == "output_text"),
+        reasoning="".join(summaries + thoughts),
+        tool_calls=tuple((call["call_id"], call["name"], call["arguments"]) for call in calls),
+        usage={
+            "input": usage["input_tokens"] - cached,
+            "output": usage["output_tokens"],
+            "total": usage["total_tokens"],
+            "reasoning": usage["output_tokens_details"]["reasoning_tokens"],
+            "cache_read": cached,
+        },
+        finish_reason="tool_calls" if calls else reason.replace("max_output_tokens", "length"),
+        sources=tuple(dict.fromkeys(note["url"] for note in cited)),
+    )
+
+
 def _documents(body: bytes) -> list[dict[str, Any]]:
     lines = (line.removeprefix("data:").strip() for line in body.decode().splitlines())
     return [json.loads(line) for line in lines if line.startswith("{")]
@@ -185,5 +224,46 @@ def _normal_usage(reported: Mapping[str, Any]) -> dict[str, int]:
         "output": completion + beside,
         "total": total,
         "reasoning": reasoning,
+        "cache_read": cached,
+    }
+
+
+GEMINI_REASONS = {"STOP": "stop", "MAX_TOKENS": "length"}
+
+
+def expected_gemini(interaction: Interaction) -> ExpectedAnswer:
+    """Add up a recorded stream of Google from its complete JSON lines."""
+    texts, thoughts, calls, sources = list[str](), list[str](), list[tuple[str, str, str]](), {}
+    usage, reason = dict[str, int](), ""
+    for chunk in _documents(interaction.body):
+        usage = _gemini_usage(chunk["usageMetadata"]) if "usageMetadata" in chunk else usage
+        for candidate in chunk.get("candidates") or []:
+            reason = candidate.get("finishReason") or reason
+            for found in candidate.get("groundingMetadata", {}).get("groundingChunks") or []:
+                sources[found["web"]["uri"]] = True
+            for part in candidate.get("content", {}).get("parts") or []:
+                (thoughts if part.get("thought") else texts).append(part.get("text") or "")
+                if call := part.get("functionCall"):
+                    arguments = json.dumps(call.get("args") or {}, separators=(",", ":"))
+                    calls.append((call.get("id") or "", call["name"], arguments))
+    finished = GEMINI_REASONS.get(reason, "content_filter" if reason else "")
+    return ExpectedAnswer(
+        text="".join(texts),
+        reasoning="".join(thoughts),
+        tool_calls=tuple(calls),
+        usage=usage,
+        finish_reason="tool_calls" if calls and finished == "stop" else finished,
+        sources=tuple(sources),
+    )
+
+
+def _gemini_usage(reported: Mapping[str, int]) -> dict[str, int]:
+    cached = reported.get("cachedContentTokenCount", 0)
+    thoughts = reported.get("thoughtsTokenCount", 0)
+    return {
+        "input": reported.get("promptTokenCount", 0) - cached,
+        "output": reported.get("candidatesTokenCount", 0) + thoughts,
+        "total": reported.get("totalTokenCount", 0),
+        "reasoning": thoughts,
         "cache_read": cached,
     }

@@ -15,7 +15,7 @@ from chatd.core.context import bind_client_address, bind_correlation, correlatio
 log = structlog.get_logger("chatd.http")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_QUIET_PREFIXES = ("/static/", "/healthz", "/readyz")
+_QUIET_PREFIXES = ("/static/", "/healthz", "/readyz", "/metrics")
 
 
 class RequestContextMiddleware:

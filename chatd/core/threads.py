@@ -19,16 +19,32 @@ from config.env import env
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_PATIENT_THREADS = 8
+
 
 @lru_cache(maxsize=1)
 def _executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(env.database_threads, thread_name_prefix="chatd-db")
 
 
+@lru_cache(maxsize=1)
+def _patient_executor() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_PATIENT_THREADS, thread_name_prefix="chatd-wait")
+
+
 async def in_database_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `function` on a database thread and return its result; exceptions pass through."""
     call = partial(copy_context().run, partial(_with_connection, function, *args, **kwargs))
     return await asyncio.get_running_loop().run_in_executor(_executor(), call)
+
+
+async def in_patient_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run database work that also waits for other servers, like `in_database_thread`.
+
+    It has threads of its own, so that a server that hangs keeps nobody from the database.
+    """
+    call = partial(copy_context().run, partial(_with_connection, function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_patient_executor(), call)
 
 
 def _with_connection(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

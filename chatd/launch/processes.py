@@ -12,11 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from config.env import BASE_DIR, Environment
+from chatd.launch.shared_metrics import forget_process
+from config.env import BASE_DIR, Environment, environment_of_child
 
 log = structlog.get_logger(__name__)
 
@@ -65,10 +67,15 @@ class Supervisor:
     """Keeps children running until a signal comes."""
 
     def __init__(
-        self, roles: Sequence[tuple[str, list[str]]], *, is_ready: Callable[[], bool]
+        self,
+        roles: Sequence[tuple[str, list[str]]],
+        *,
+        is_ready: Callable[[], bool],
+        metrics_folder: Path,
     ) -> None:
         self._children = [_Child(name, command) for name, command in roles]
         self._is_ready = is_ready
+        self._metrics_folder = metrics_folder
         self._stopping = False
 
     def run(self, announce: Callable[[], None]) -> None:
@@ -97,6 +104,7 @@ class Supervisor:
         child.process = subprocess.Popen(  # noqa: S603 - our own commands
             child.command,
             cwd=BASE_DIR,
+            env=environment_of_child(PROMETHEUS_MULTIPROC_DIR=str(self._metrics_folder)),
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
@@ -117,6 +125,7 @@ class Supervisor:
                 code=child.process.returncode,
                 restart_in_seconds=pause,
             )
+            forget_process(self._metrics_folder, child.process.pid)
             child.process, child.not_before = None, instant + pause
 
     def _stop_all(self) -> None:

@@ -54,10 +54,39 @@ class Episode(Struct, frozen=True, array_like=True):
 
 
 class StreamedPart(Struct, kw_only=True, frozen=True):
-    """A part as clients see it, with the role of the message it will belong to."""
+    """A part as clients see it, with the role of the message it will belong to.
+
+    `is_last`: the block ends with it, and `metadata` is what its provider wants back with it.
+    `began_at`, `ended_at`: when a block began with it and ended with it, where that was noted.
+    """
 
     role: str
     part: dict[str, Any]
+    is_last: bool = False
+    metadata: Any = None
+    began_at: str = ""
+    ended_at: str = ""
+
+
+class BlockEnd(Struct, frozen=True, array_like=True):
+    """The block streamed last ends behind `after` parts of its entry.
+
+    `metadata` is what its provider wants back with it: it is stored and never leaves the server.
+    """
+
+    after: int
+    metadata: Any = None
+    at: str = ""
+
+
+class BlockStart(Struct, frozen=True, array_like=True):
+    """A block begins with the part behind `after` parts of its entry; it never leaves the server.
+
+    Noted where reasoning begins, or something else behind it: reasoning is stored with its times.
+    """
+
+    after: int
+    at: str
 
 
 class PartEntry(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -70,6 +99,8 @@ class PartEntry(Struct, kw_only=True, frozen=True, omit_defaults=True):
     seq: int
     parts: list[msgspec.Raw]
     folded: bool = False
+    ends: list[BlockEnd] = []
+    starts: list[BlockStart] = []
 
 
 _notification_decoder = msgspec.json.Decoder(Notification)
@@ -90,8 +121,19 @@ def decode_entry(payload: bytes) -> PartEntry:
     return _entry_decoder.decode(payload)
 
 
-def decode_part(raw: msgspec.Raw) -> StreamedPart:
-    return _part_decoder.decode(raw)
+def decode_onto(parts: list[StreamedPart], entry: PartEntry) -> None:
+    """Append the parts of an entry to those before it, whose last one may end with the entry."""
+    offset = len(parts)
+    parts += [_part_decoder.decode(raw) for raw in entry.parts]
+    for start in entry.starts:
+        at = offset + start.after
+        if at < len(parts):
+            parts[at] = msgspec.structs.replace(parts[at], began_at=start.at)
+    for end in entry.ends:
+        if at := offset + end.after:
+            parts[at - 1] = msgspec.structs.replace(
+                parts[at - 1], is_last=True, metadata=end.metadata, ended_at=end.at
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,18 @@ When an append fails, the log is written anew as soon as that works, so that it 
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 import structlog
 
+from chatd.core import metrics
+from chatd.core.clock import now, rfc3339
 from chatd.live.backend import LiveBackend
-from chatd.live.messages import Episode, PartEntry, encode
+from chatd.live.messages import BlockEnd, BlockStart, Episode, PartEntry, encode
 
 log = structlog.get_logger(__name__)
 
@@ -22,10 +25,13 @@ MAX_ENTRIES = 10_000
 MAX_BYTES = 1024 * 1024
 
 _JOINABLE = {"text": "text", "reasoning": "text", "tool-call": "args_delta"}
+_START: Final = "block-start"
+_END: Final = "block-end"
+_TIMED: Final = "reasoning"
 
 
 Streamed = tuple[str, dict[str, Any]]
-"""A role and a part as clients see it."""
+"""A role and a part as clients see it, or the start or end of a block, which they do not see."""
 
 
 def fold_parts(streamed: Iterable[Streamed]) -> list[Streamed]:
@@ -74,6 +80,7 @@ class PartWriter:
         self._episode = episode
         self._window = window_seconds
         self._seq = 0
+        self._open_type = ""
         self._waiting: list[Streamed] = []
         self._all: list[Streamed] = []
         self._new_entries = 0
@@ -89,9 +96,28 @@ class PartWriter:
     def episode(self) -> Episode:
         return self._episode
 
+    @property
+    def entries(self) -> int:
+        """How many entries the log has by now; folding makes one of all."""
+        return self._new_entries
+
     def add(self, role: str, part: dict[str, Any]) -> None:
         """Queue a part; it is sent now, or with the next flush of the window."""
+        if part["type"] != self._open_type:
+            if _TIMED in (part["type"], self._open_type):
+                self._waiting.append((role, {"type": _START, "at": rfc3339(now())}))
+            self._open_type = part["type"]
         self._waiting.append((role, part))
+        self._start_soon()
+
+    def end_block(self, role: str, metadata: Any = None) -> None:
+        """Queue the end of the block that was streamed last, with what its provider wants back."""
+        at = rfc3339(now()) if self._open_type == _TIMED else ""
+        self._open_type = ""
+        self._waiting.append((role, {"type": _END, "metadata": metadata, "at": at}))
+        self._start_soon()
+
+    def _start_soon(self) -> None:
         if self._timer is not None or self._flushing is not None:
             return
         loop = asyncio.get_running_loop()
@@ -154,6 +180,8 @@ class PartWriter:
         self._new_bytes += _size(entry)
         had_hole, self._has_hole = self._has_hole, True
         appended = await self._backend.append(self._chat_id, entry)
+        if not appended:
+            metrics.count_dropped(1)
         self._has_hole = had_hole or not appended
         # Folding rewrites everything, so the text must have doubled before it is done again.
         full = self._new_bytes >= max(MAX_BYTES, self._folded_bytes)
@@ -167,9 +195,45 @@ class PartWriter:
         self._has_hole = not await self._backend.fold(self._chat_id, folded)
 
     def _entry(self, parts: list[Streamed], *, folded: bool = False) -> PartEntry:
-        encoded = [msgspec.Raw(encode({"role": role, "part": part})) for role, part in parts]
-        return PartEntry(episode=self._episode, seq=self._seq, parts=encoded, folded=folded)
+        encoded: list[msgspec.Raw] = []
+        ends: list[BlockEnd] = []
+        starts: list[BlockStart] = []
+        for role, part in parts:
+            if part["type"] == _START:
+                starts.append(BlockStart(len(encoded), part["at"]))
+            elif part["type"] == _END:
+                ends.append(BlockEnd(len(encoded), part["metadata"], part["at"]))
+            else:
+                encoded.append(msgspec.Raw(encode({"role": role, "part": part})))
+        return PartEntry(
+            episode=self._episode,
+            seq=self._seq,
+            parts=encoded,
+            folded=folded,
+            ends=ends,
+            starts=starts,
+        )
+
+
+_streaming: set[PartWriter] = set()
+
+
+@contextmanager
+def streaming(writer: PartWriter) -> Iterator[None]:
+    """Have the metrics show a writer while a model call is streamed through it."""
+    _streaming.add(writer)
+    try:
+        yield
+    finally:
+        _streaming.discard(writer)
+
+
+def _show_streams() -> None:
+    metrics.show_streams([writer.entries for writer in list(_streaming)])
+
+
+metrics.looked_at.append(_show_streams)
 
 
 def _size(entry: PartEntry) -> int:
-    return sum(len(bytes(raw)) for raw in entry.parts)
+    return sum(len(bytes(raw)) for raw in entry.parts) + len(encode(entry.ends))

@@ -1,6 +1,7 @@
 """Call configs: the JSON of a model's options, checked against `options` and brought into one form.
 
 Types are checked as strictly as a Go client's, unknown keys are ignored, null is "not given".
+Values are checked by `option_values`; what is stored already stays readable whatever it is.
 Absent and empty mean the same, but an empty section or object stays: that it is there may count.
 """
 
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from chatd.llm.option_values import RefusedOptions, bounds_of, refused_values
 from chatd.llm.options import PARAMETERS, PRICES, SECTIONS, Option, OptionType
 
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -49,9 +51,19 @@ class CallConfig:
 
 
 def checked(request: "ModelCallConfigRequest") -> CallConfig:
-    """Return the normal form of a decoded call config. Raises ValueError for what is no price."""
+    """Return the normal form of a decoded call config.
+
+    Raises: RefusedOptions, and ValueError for what is no price.
+    """
+    config = _normal_form(request)
+    if refused := refused_values(config.options):
+        raise RefusedOptions(refused)
+    return config
+
+
+def _normal_form(request: Any) -> CallConfig:
     options = {option.key: getattr(request, option.key) for option in PARAMETERS}
-    sections = msgspec.to_builtins(getattr(request, "provider_options"))  # noqa: B009
+    sections = msgspec.to_builtins(request.provider_options)
     if sections is not None:
         options["provider_options"] = _normal(sections, _SECTION_OPTIONS)
     return CallConfig(
@@ -61,8 +73,11 @@ def checked(request: "ModelCallConfigRequest") -> CallConfig:
 
 
 def decode_call_config(text: str) -> CallConfig:
-    """Return the normal form of a text. Raises msgspec.MsgspecError, ValueError."""
-    return checked(msgspec.json.decode(text, type=ModelCallConfigRequest))
+    """Return the normal form of a text, with whatever values its options have.
+
+    Raises: msgspec.MsgspecError, ValueError.
+    """
+    return _normal_form(msgspec.json.decode(text, type=ModelCallConfigRequest))
 
 
 def stored_options(stored: Any) -> Mapping[str, Any]:
@@ -70,7 +85,7 @@ def stored_options(stored: Any) -> Mapping[str, Any]:
     if not isinstance(stored, Mapping):
         return {}
     kept = {key: value for key, value in stored.items() if _is_sound(key, value)}
-    return checked(msgspec.convert(kept, ModelCallConfigRequest)).options
+    return _normal_form(msgspec.convert(kept, ModelCallConfigRequest)).options
 
 
 def _is_sound(key: str, value: Any) -> bool:
@@ -103,6 +118,8 @@ def _normal(given: Mapping[str, Any], options: Sequence[Option]) -> dict[str, An
 def _is_unset(option: Option, value: Any) -> bool:
     if option.type is OptionType.OBJECT:
         return not option.members and not value
+    if option.type is OptionType.ENUM:
+        return not value.strip()
     return (option.type is OptionType.LIST or option.empty_is_unset) and not value
 
 
@@ -146,7 +163,8 @@ def _camel(key: str) -> str:
 
 
 def _member(option: Option, name: str) -> Any:
-    known = f" One of {', '.join(option.values)}; others are not sent." if option.values else ""
+    known = f" One of {', '.join(option.values)}; others are refused." if option.values else ""
+    known += f" Numbers {bounds}." if (bounds := bounds_of(option)) else ""
     extra = {"x-hidden": True} if option.hidden else {}
     about = Meta(
         title=option.label,

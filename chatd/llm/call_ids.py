@@ -1,5 +1,6 @@
 """Ids and names of tool calls, as every provider takes them."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -14,6 +15,14 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 def safe_call_id(call_id: str) -> str:
     """Return the id with every character outside `[A-Za-z0-9_-]` replaced by an underscore."""
     return _UNSAFE.sub("_", call_id)
+
+
+def short_call_id(call_id: str, most: int) -> str:
+    """Return a safe id of at most `most` characters: the same one for the same id."""
+    safe = safe_call_id(call_id)
+    if len(safe) <= most:
+        return safe
+    return f"call_{hashlib.sha256(call_id.encode()).hexdigest()}"[:most]
 
 
 def safe_tool_name(name: str, tools: Iterable[ToolSpec]) -> str:

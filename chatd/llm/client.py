@@ -5,28 +5,29 @@ meaning of bytes (codecs), retries, which key or model is used.
 """
 
 import asyncio
-import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from functools import cache
-from importlib import metadata
 from typing import TypeVar
 
 import aiohttp
+from yarl import URL
 
-from chatd.llm import openai_chat, openai_chat_answer, openai_models, providers
+from chatd.llm import providers
+from chatd.llm.aws_credentials import with_credentials
 from chatd.llm.error_answers import MAX_BODY_BYTES
 from chatd.llm.errors import ErrorKind, LLMError, classify, error_of, unreadable_answer
 from chatd.llm.image_sizes import check_image_sizes
+from chatd.llm.observing import HttpAttempt, Observer, observed
+from chatd.llm.silence import SilenceGuard
 from chatd.llm.types import Answer, Event, Provider, Request
+from chatd.llm.wires.choice import codec_for
+from chatd.llm.wires.codec import Codec, Decoder, Target
+from chatd.llm.wires.target import target_of, target_of_list
 
 CONNECT_SECONDS = 30.0
 DRAIN_SECONDS = 0.02
 SILENCE_SECONDS = 600.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-
-_STREAM = "text/event-stream"
-_WHOLE = "application/json"
 
 _T = TypeVar("_T")
 
@@ -44,21 +45,30 @@ async def stream(
     *,
     session: aiohttp.ClientSession | None = None,
     silence_seconds: float = SILENCE_SECONDS,
+    observer: Observer | None = None,
+    sized: Callable[[int], None] | None = None,
 ) -> AsyncGenerator[Event]:
     """Call the model and yield events as they arrive; the last one is a `Finish`.
 
     Without a `session` the call opens and closes its own. No event for `silence_seconds` ends
-    the call. Leaving the iteration early closes the connection.
+    the call. Leaving the iteration early closes the connection. `sized` is told the bytes of the
+    request before it is sent, an `observer` of the HTTP call once it has ended.
 
     Raises: LLMError, and nothing else but cancellation.
     """
-    body = _encode(request, provider, stream=True)
-    async with (
-        _opened(session) as opened,
-        aclosing(_events(opened, body, provider, silence_seconds)) as events,
-    ):
-        async for event in events:
-            yield event
+    check_image_sizes(request, provider)
+    provider = await with_credentials(provider)
+    codec = codec_for(provider, request.model)
+    target = _target(codec, request, provider, is_stream=True)
+    if sized is not None:
+        sized(len(target.body))
+    async with _opened(session) as opened:
+        with observed(observer) as attempt:
+            decoder = codec.decoder(request, provider)
+            called = _events(opened, target, decoder, provider, silence_seconds, attempt)
+            async with aclosing(called) as events:
+                async for event in events:
+                    yield event
 
 
 async def complete(
@@ -67,14 +77,23 @@ async def complete(
     *,
     seconds: float,
     session: aiohttp.ClientSession | None = None,
+    observer: Observer | None = None,
 ) -> Answer:
     """Call the model without a stream and return its answer, within `seconds`.
 
+    An `observer` is told of the HTTP call once it has ended.
+
     Raises: LLMError, and nothing else but cancellation.
     """
-    body = _encode(request, provider, stream=False)
+    check_image_sizes(request, provider)
+    provider = await with_credentials(provider)
+    codec = codec_for(provider, request.model)
+    target = _target(codec, request, provider, is_stream=False)
     async with _opened(session) as opened:
-        return await _guarded(_answer(opened, body, provider, seconds), seconds, provider)
+        with observed(observer) as attempt:
+            answered = _answer(opened, target, provider, seconds, attempt)
+            body = await _guarded(answered, seconds, provider)
+            return codec.answer(body, request, provider)
 
 
 async def list_models(
@@ -84,9 +103,14 @@ async def list_models(
 
     Raises: LLMError, and nothing else but cancellation.
     """
-    _check_can_be_called(provider)
+    codec = codec_for(provider)
+    if codec.models is None:
+        message = f"{providers.display_name(provider.kind)} does not tell which models it has."
+        raise error_of(ErrorKind.CONFIG, provider, message=message)
+    target = target_of_list(codec, codec.models, provider)
     async with _opened(session) as opened:
-        return await _guarded(_models(opened, provider, seconds), seconds, provider)
+        body = await _guarded(_models(opened, target, provider, seconds), seconds, provider)
+    return codec.models.decode(body, provider)
 
 
 @asynccontextmanager
@@ -99,37 +123,36 @@ async def _opened(session: aiohttp.ClientSession | None) -> AsyncIterator[aiohtt
         yield own
 
 
-def _check_can_be_called(provider: Provider) -> None:
-    if not providers.can_be_called(provider.kind):
-        name = providers.display_name(provider.kind)
-        message = f"{name} models cannot be used yet. Choose another provider."
-        raise error_of(ErrorKind.CONFIG, provider, message=message)
-
-
-def _encode(request: Request, provider: Provider, *, stream: bool) -> bytes:
-    check_image_sizes(request, provider)
-    _check_can_be_called(provider)
+def _target(codec: Codec, request: Request, provider: Provider, *, is_stream: bool) -> Target:
     try:
-        return openai_chat.encode(request, provider, stream=stream)
+        return target_of(codec, request, provider, is_stream=is_stream)
     except (TypeError, ValueError) as exc:
         failure = classify(exc, provider)
     raise failure
 
 
 async def _events(
-    session: aiohttp.ClientSession, body: bytes, provider: Provider, silence_seconds: float
+    session: aiohttp.ClientSession,
+    target: Target,
+    decoder: Decoder,
+    provider: Provider,
+    silence_seconds: float,
+    attempt: HttpAttempt,
 ) -> AsyncGenerator[Event]:
     # headers are no sign of life: one limit holds from the request to the first event
     deadline = asyncio.get_running_loop().time() + silence_seconds
-    response = await _guarded(_post(session, body, provider, _STREAM), silence_seconds, provider)
+    posted = _post(session, target, attempt)
+    response = await _guarded(posted, silence_seconds, provider)
     try:
         if not 200 <= response.status < 300:
-            raise await _refused(response, silence_seconds, provider)
-        decoder = openai_chat.Decoder(provider)
-        decoded = _decoded(response, decoder, provider, deadline, silence_seconds)
-        async with aclosing(decoded) as events:
-            async for event in events:
-                yield event
+            raise await _refused(response, silence_seconds, provider, attempt)
+        guard = SilenceGuard(response, deadline=deadline, seconds=silence_seconds)
+        try:
+            async with aclosing(_decoded(decoder, provider, guard, attempt)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            guard.stop()
         await _drain(response)
     finally:
         # not release(): an answer that is still being written must stop being paid for
@@ -137,25 +160,32 @@ async def _events(
 
 
 async def _answer(
-    session: aiohttp.ClientSession, body: bytes, provider: Provider, seconds: float
-) -> Answer:
-    response = await _post(session, body, provider, _WHOLE)
-    return openai_chat_answer.decode(await _whole(response, seconds, provider), provider)
+    session: aiohttp.ClientSession,
+    target: Target,
+    provider: Provider,
+    seconds: float,
+    attempt: HttpAttempt,
+) -> bytes:
+    response = await _post(session, target, attempt)
+    return await _whole(response, seconds, provider, attempt)
 
 
-async def _models(session: aiohttp.ClientSession, provider: Provider, seconds: float) -> list[str]:
-    response = await session.get(
-        _url(provider, "/models"), headers=_headers(provider, _WHOLE), allow_redirects=False
-    )
-    return openai_models.decode(await _whole(response, seconds, provider), provider)
+async def _models(
+    session: aiohttp.ClientSession, target: Target, provider: Provider, seconds: float
+) -> bytes:
+    response = await session.get(target.url, headers=target.headers, allow_redirects=False)
+    return await _whole(response, seconds, provider, HttpAttempt())
 
 
-async def _whole(response: aiohttp.ClientResponse, seconds: float, provider: Provider) -> bytes:
+async def _whole(
+    response: aiohttp.ClientResponse, seconds: float, provider: Provider, attempt: HttpAttempt
+) -> bytes:
     """Return the body of a good answer and close the connection."""
     try:
         if not 200 <= response.status < 300:
-            raise await _refused(response, seconds, provider)
+            raise await _refused(response, seconds, provider, attempt)
         raw = await _read_limited(response, MAX_ANSWER_BYTES)
+        attempt.received(raw)
     finally:
         response.close()
     if len(raw) > MAX_ANSWER_BYTES:
@@ -166,6 +196,8 @@ async def _whole(response: aiohttp.ClientResponse, seconds: float, provider: Pro
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
     """Read a finished answer to its very end, so that its connection serves the next call."""
+    if response.content.is_eof():
+        return
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(DRAIN_SECONDS):
             while await response.content.readany():
@@ -173,44 +205,47 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 
 
 async def _post(
-    session: aiohttp.ClientSession, body: bytes, provider: Provider, accept: str
+    session: aiohttp.ClientSession, target: Target, attempt: HttpAttempt
 ) -> aiohttp.ClientResponse:
     # a session's own total timeout would end long answers; the silence guard is the limit
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-    return await session.post(
-        _url(provider, "/chat/completions"),
-        data=body,
-        headers=_headers(provider, accept),
+    attempt.sent("POST", target.url, target.headers, target.body)
+    response = await session.post(
+        URL(target.url, encoded="%" in target.url),  # what is quoted must stay so
+        data=target.body,
+        headers=target.headers,
         timeout=timeout,
         allow_redirects=False,  # a key must not follow a provider to another host
     )
+    attempt.answered(response.status, response.headers)
+    return response
 
 
 async def _decoded(
-    response: aiohttp.ClientResponse,
-    decoder: openai_chat.Decoder,
-    provider: Provider,
-    deadline: float,
-    silence_seconds: float,
+    decoder: Decoder, provider: Provider, guard: SilenceGuard, attempt: HttpAttempt
 ) -> AsyncGenerator[Event]:
-    clock = asyncio.get_running_loop().time
     while not decoder.finished:
         seen = decoder.events_seen
-        try:
-            chunk = await _guarded(response.content.readany(), deadline - clock(), provider)
-        except LLMError as error:
-            if error.kind is not ErrorKind.TIMEOUT:
-                raise
-            if not decoder.answered:
-                raise
-            chunk = b""
+        chunk = await _chunk(decoder, provider, guard)
+        attempt.received(chunk)
         for event in decoder.feed(chunk) if chunk else decoder.close():
             yield event
         if decoder.failure:
             raise decoder.failure
         if decoder.events_seen > seen:
-            # from here, not from the read: time the consumer took is not the provider's silence
-            deadline = clock() + silence_seconds
+            guard.heard()
+
+
+async def _chunk(decoder: Decoder, provider: Provider, guard: SilenceGuard) -> bytes:
+    """Return what comes next; nothing where only the end of a whole answer was lost."""
+    try:
+        return await guard.read()
+    except BaseException as exc:  # noqa: BLE001 - the edge to a foreign library
+        failure = _failure(exc, provider, is_silence=guard.has_expired)
+    if decoder.answered and failure.kind in (ErrorKind.TIMEOUT, ErrorKind.STARTUP_TIMEOUT):
+        return b""
+    # raised outside the handler: chained transport exceptions hold the request headers
+    raise failure
 
 
 async def _guarded(waiting: Awaitable[_T], seconds: float, provider: Provider) -> _T:
@@ -219,28 +254,35 @@ async def _guarded(waiting: Awaitable[_T], seconds: float, provider: Provider) -
     try:
         async with scope:
             return await waiting
-    except TimeoutError as exc:
-        silent = scope.expired()
-        failure = error_of(ErrorKind.STARTUP_TIMEOUT, provider) if silent else None
-        failure = failure or classify(exc, provider)
-    except asyncio.CancelledError as exc:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        failure = classify(exc, provider)  # nobody stopped this call: the transport gave it up
-    except Exception as exc:  # noqa: BLE001 - the edge to a foreign library
-        failure = classify(exc, provider)
-    # raised outside the handler: chained transport exceptions hold the request headers
-    raise failure
+    except BaseException as exc:  # noqa: BLE001 - the edge to a foreign library
+        failure = _failure(exc, provider, is_silence=scope.expired())
+    raise failure  # outside the handler, as above
+
+
+def _failure(exc: BaseException, provider: Provider, *, is_silence: bool) -> LLMError:
+    """Return what an exception of the transport means. Raises it when the call was stopped."""
+    match exc:
+        case TimeoutError() if is_silence:
+            return error_of(ErrorKind.STARTUP_TIMEOUT, provider)
+        case asyncio.CancelledError():
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise exc
+            return classify(exc, provider)  # nobody stopped this call: the transport gave it up
+        case Exception():
+            return classify(exc, provider)
+        case _:
+            raise exc
 
 
 async def _refused(
-    response: aiohttp.ClientResponse, seconds: float, provider: Provider
+    response: aiohttp.ClientResponse, seconds: float, provider: Provider, attempt: HttpAttempt
 ) -> LLMError:
     try:
         body = await _guarded(_read_limited(response, MAX_BODY_BYTES), seconds, provider)
     except LLMError:
         body = b""
+    attempt.received(body)
     return classify((response.status, body, response.headers), provider)
 
 
@@ -253,35 +295,3 @@ async def _read_limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
             break
         body += chunk
     return bytes(body)
-
-
-def _url(provider: Provider, path: str) -> str:
-    kind = providers.find_kind(provider.kind)
-    base = provider.base_url.strip() or (kind.default_base_url if kind else "")
-    return base.rstrip("/") + path
-
-
-def _headers(provider: Provider, accept: str) -> dict[str, str]:
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": accept,
-        # compressing proxies hold deltas back until a block is full
-        "Accept-Encoding": "identity",
-        "User-Agent": user_agent(),
-        **provider.headers,
-    }
-    if key := provider.api_key.strip():
-        headers["Authorization"] = f"Bearer {key}"
-        if provider.kind == "azure":
-            headers["api-key"] = key
-    return headers
-
-
-@cache
-def user_agent() -> str:
-    """Return `chatd/<version> (<os>/<arch>)`."""
-    try:
-        version = metadata.version("chatd")
-    except metadata.PackageNotFoundError:
-        version = "0"
-    return f"chatd/{version} ({platform.system().lower()}/{platform.machine().lower()})"

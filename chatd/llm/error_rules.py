@@ -32,8 +32,20 @@ _CLOSED_EARLY = (
     "anthropic stream closed before message_stop",
     "openai responses stream closed before terminal event",
 )
+_KEPT = ("previous response with id", "item with id")
+_FORGOTTEN = (
+    "previous_response_not_found",
+    "invalid_encrypted_content",
+    "previous response cannot be used",
+)
 _QUOTA = ("quota", "billing", "insufficient_quota", "payment required")
-_UNAUTHORIZED = ("authentication", "unauthorized", "invalid api key", "invalid_api_key")
+_UNAUTHORIZED = (
+    "authentication",
+    "unauthorized",
+    "invalid api key",
+    "invalid_api_key",
+    "api key not valid",
+)
 _RATE_LIMIT = ("rate limit", "rate_limit", "rate-limit", "ratelimit", "too many requests")
 _DEADLINE = "deadline exceeded"
 _UNAVAILABLE_STATUS = frozenset({408, 502, 503, 504})
@@ -104,8 +116,8 @@ class Verdict:
     """What a failure means. `sentence` takes the place of the standard one of the kind.
 
     It is meant for the provider that the text itself names (`own`), or for every one. `{name}`
-    stands for the provider. `chain_broken`: the provider has forgotten the response that this
-    call went on from.
+    stands for the provider. `chain_broken`: the provider has forgotten, or cannot read, what this
+    call refers to.
     """
 
     kind: ErrorKind
@@ -124,7 +136,7 @@ def verdict_of(text: str, status: int) -> Verdict:
         return Verdict(ErrorKind.GENERIC, False, MISMATCH, own=True, detail=MISMATCH_DETAIL)
     if has(text, _CLOSED_EARLY):
         return Verdict(ErrorKind.TIMEOUT, True, CLOSED_EARLY, own=True)
-    if "previous response with id" in text and "not found" in text:
+    if has(text, _FORGOTTEN) or (has(text, _KEPT) and "not found" in text):
         return Verdict(ErrorKind.GENERIC, True, chain_broken=True)
     kind, retryable = _kind_of(text, status)
     if kind is ErrorKind.TIMEOUT and not status and _DEADLINE in text:

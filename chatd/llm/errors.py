@@ -29,6 +29,7 @@ from chatd.llm.types import Provider
 __all__ = [
     "ErrorKind",
     "LLMError",
+    "blocked_answer",
     "broken_stream",
     "classify",
     "error_of",
@@ -52,7 +53,7 @@ class LLMError(Exception):
 
     `message` is for users, `detail` (at most 500 characters) is the provider's own text,
     `retry_message` is the shorter text of retry notices, `provider` is the name of a kind.
-    `chain_broken`: the response that the call went on from is gone; a next one sends it all.
+    `chain_broken`: what the call refers to is gone at the provider; a next one sends it all.
     """
 
     def __init__(
@@ -93,10 +94,10 @@ def shorten(text: str, limit: int = MAX_DETAIL_CHARS) -> str:
 
 
 def redact(text: str, provider: Provider | None) -> str:
-    """Return `text` without the provider's key and without values of secret-looking headers."""
+    """Return `text` without the provider's secrets and without values of secret-looking headers."""
     if provider is None:
         return text
-    secrets = [provider.api_key.strip()]
+    secrets = list(provider.secrets)
     secrets += [value for name, value in provider.headers.items() if _looks_secret(name)]
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "[redacted]")
@@ -134,6 +135,15 @@ def broken_stream(provider: Provider | None, detail: str = "") -> LLMError:
     """Return the error of a stream that ended before the answer did; retryable."""
     message = _named(CLOSED_EARLY, provider)
     return error_of(ErrorKind.TIMEOUT, provider, detail=detail, message=message)
+
+
+def blocked_answer(provider: Provider | None) -> LLMError:
+    """Return the error of an answer of which a content filter let nothing through."""
+    message = (
+        f"The content filter of {_display_name(provider)} let nothing of the answer through."
+        " Put it in other words and try again."
+    )
+    return error_of(ErrorKind.GENERIC, provider, message=message)
 
 
 def unreadable_answer(provider: Provider | None, detail: str = "") -> LLMError:

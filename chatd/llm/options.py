@@ -1,8 +1,8 @@
 """The options of a model as data: what can be set, of which type, for which kinds of provider.
 
 Belongs here: keys, types, words for people, known values. Does not belong here: checking values
-(`call_config`), how a wire sends them. Everything but prices is kept as it was given, whether it
-makes sense or not: `values`, `least` and `most` are for forms and for the reader.
+(`call_config`, `option_values`), how a wire sends them. `least` and `most` are bounds that hold for
+every provider that takes the option.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class OptionType(StrEnum):
     """An exact decimal that is not negative: written as text, taken as text or number."""
     BOOLEAN = "boolean"
     ENUM = "enum"
-    """A text; others than the known `values` are kept, but sent to no provider."""
+    """One of the known `values`, in any case."""
     LIST = "list"
     OBJECT = "object"
 
@@ -32,7 +32,8 @@ ALL_KINDS = tuple(kind.name for kind in PROVIDERS)
 class Option:
     """One option.
 
-    `members` are those of an object or of the objects of a list. `items` is the type of what a
+    `values` are those of an enumeration, or of a list of texts that holds nothing else. `members`
+    are those of an object or of the objects of a list. `items` is the type of what a
     list without members holds, or a map; None is any JSON. `empty_is_unset`: an empty text is
     not kept. Rare options are `hidden` from forms. `kinds` are the kinds of provider that take a
     call parameter; options of a section are taken by the kinds of the section.
@@ -65,25 +66,30 @@ _CHAT_KINDS = tuple(k for k in ALL_KINDS if k not in ("anthropic", "bedrock"))
 _TOP_K_KINDS = ("anthropic", "bedrock", "google")
 
 PARAMETERS: tuple[Option, ...] = (
-    Option("max_output_tokens", _INTEGER, "Upper bound on tokens the model may generate"),
+    Option("max_output_tokens", _INTEGER, "Upper bound on tokens the model may generate", least=1),
     Option("temperature", _NUMBER, "Sampling temperature between 0 and 2", least=0, most=2),
-    Option("top_p", _NUMBER, "Nucleus sampling probability cutoff"),
+    Option("top_p", _NUMBER, "Nucleus sampling probability cutoff", least=0, most=1),
     Option(
         "top_k",
         _INTEGER,
         "Number of highest-probability tokens to keep for sampling",
+        least=0,
         kinds=_TOP_K_KINDS,
     ),
     Option(
         "presence_penalty",
         _NUMBER,
         "Penalty for tokens that have already appeared in the output",
+        least=-2,
+        most=2,
         kinds=_CHAT_KINDS,
     ),
     Option(
         "frequency_penalty",
         _NUMBER,
         "Penalty for tokens based on their frequency in the output",
+        least=-2,
+        most=2,
         kinds=_CHAT_KINDS,
     ),
 )
@@ -143,7 +149,18 @@ _EXTRA_BODY = Option(
 _PROVIDER_ORDER = Option("order", _LIST, "Ordered list of preferred provider names", items=_TEXT)
 
 _OPENAI = (
-    Option("include", _LIST, "Model names to include in discovery", items=_TEXT, hidden=True),
+    Option(
+        "include",
+        _LIST,
+        "Model names to include in discovery",
+        values=(
+            "reasoning.encrypted_content",
+            "file_search_call.results",
+            "message.output_text.logprobs",
+        ),
+        items=_TEXT,
+        hidden=True,
+    ),
     Option(
         "instructions",
         _TEXT,
@@ -152,7 +169,7 @@ _OPENAI = (
     ),
     _LOGIT_BIAS,
     Option("log_probs", _BOOLEAN, _LOG_PROBS_HELP, hidden=True),
-    Option("top_log_probs", _INTEGER, _TOP_LOG_PROBS_HELP, hidden=True),
+    Option("top_log_probs", _INTEGER, _TOP_LOG_PROBS_HELP, least=0, most=20, hidden=True),
     Option("max_tool_calls", _INTEGER, "Maximum number of tool calls per response"),
     _PARALLEL_TOOL_CALLS,
     _USER,
@@ -163,7 +180,12 @@ _OPENAI = (
         "Controls whether reasoning tokens are summarized in the response",
         values=("auto", "concise", "detailed"),
     ),
-    Option("max_completion_tokens", _INTEGER, "Upper bound on tokens the model may generate"),
+    Option(
+        "max_completion_tokens",
+        _INTEGER,
+        "Upper bound on tokens the model may generate",
+        least=1,
+    ),
     Option("text_verbosity", _ENUM, "Controls the verbosity of the text response", values=_SIZES),
     Option("prediction", _OBJECT, "Predicted output content to speed up responses", hidden=True),
     Option(
@@ -219,7 +241,7 @@ _ANTHROPIC = (
         "thinking",
         _OBJECT,
         _THINKING_HELP,
-        members=(Option("budget_tokens", _INTEGER, _THINKING_BUDGET_HELP),),
+        members=(Option("budget_tokens", _INTEGER, _THINKING_BUDGET_HELP, least=1024),),
     ),
     Option(
         "effort",
@@ -250,6 +272,20 @@ _ANTHROPIC = (
     ),
 )
 
+HARM_CATEGORIES = (
+    "HARM_CATEGORY_HARASSMENT",
+    "HARM_CATEGORY_HATE_SPEECH",
+    "HARM_CATEGORY_SEXUALLY_EXPLICIT",
+    "HARM_CATEGORY_DANGEROUS_CONTENT",
+    "HARM_CATEGORY_CIVIC_INTEGRITY",
+)
+HARM_THRESHOLDS = (
+    "BLOCK_LOW_AND_ABOVE",
+    "BLOCK_MEDIUM_AND_ABOVE",
+    "BLOCK_ONLY_HIGH",
+    "BLOCK_NONE",
+    "OFF",
+)
 _GOOGLE = (
     Option(
         "thinking_config",
@@ -277,16 +313,23 @@ _GOOGLE = (
         "Safety filtering settings for harmful content categories",
         hidden=True,
         members=(
-            Option("category", _TEXT, "The harm category to configure", empty_is_unset=True),
+            Option(
+                "category",
+                _ENUM,
+                "The harm category to configure",
+                values=HARM_CATEGORIES,
+                empty_is_unset=True,
+            ),
             Option(
                 "threshold",
-                _TEXT,
+                _ENUM,
                 "The blocking threshold for the harm category",
+                values=HARM_THRESHOLDS,
                 empty_is_unset=True,
             ),
         ),
     ),
-    Option("threshold", _TEXT, hidden=True, empty_is_unset=True),
+    Option("threshold", _ENUM, values=HARM_THRESHOLDS, hidden=True, empty_is_unset=True),
     Option(
         "web_search_enabled",
         _BOOLEAN,
@@ -362,7 +405,7 @@ _VERCEL = (
     _USER,
     _LOGIT_BIAS,
     Option("logprobs", _BOOLEAN, _LOG_PROBS_HELP, hidden=True),
-    Option("top_logprobs", _INTEGER, _TOP_LOG_PROBS_HELP, hidden=True),
+    Option("top_logprobs", _INTEGER, _TOP_LOG_PROBS_HELP, least=0, most=20, hidden=True),
     _PARALLEL_TOOL_CALLS,
     _EXTRA_BODY,
 )

@@ -14,6 +14,7 @@ class Wire(StrEnum):
     """How requests and streams of a provider kind are written."""
 
     OPENAI_CHAT = "openai-chat"
+    OPENAI_RESPONSES = "openai-responses"
     ANTHROPIC = "anthropic"
     BEDROCK = "bedrock"
     GEMINI = "gemini"
@@ -101,12 +102,6 @@ _BY_NAME = {kind.name: kind for kind in PROVIDERS}
 def find_kind(name: str) -> ProviderKind | None:
     """Return the kind called `name`, ignoring case and surrounding blanks, or None."""
     return _BY_NAME.get(name.strip().lower())
-
-
-def can_be_called(name: str) -> bool:
-    """Tell whether calls of this kind are implemented; unknown kinds are taken to be OpenAI's."""
-    kind = find_kind(name)
-    return kind is None or kind.wire is Wire.OPENAI_CHAT
 
 
 def display_name(name: str) -> str:

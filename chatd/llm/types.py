@@ -39,6 +39,7 @@ class FileBlock:
     media_type: str
     data: bytes = field(repr=False)
     name: str | None = None
+    provider_metadata: ProviderMetadata | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,8 @@ class Request:
     """One model call. `None` leaves a parameter to the provider.
 
     `provider_options` maps sections, one per family of providers, to the options in `options`.
+    With `previous_response_id` the provider knows what was said before `messages`; only the
+    Responses wire has it.
     """
 
     model: str
@@ -128,17 +131,43 @@ class Request:
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     provider_options: Mapping[str, Any] = field(default_factory=dict)
+    previous_response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsAccess:
+    """Where on AWS a model runs, and the credentials to sign with; blank ones are not set."""
+
+    region: str
+    access_key: str = field(default="", repr=False)
+    access_key_secret: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+
+    @property
+    def can_sign(self) -> bool:
+        return bool(self.access_key and self.access_key_secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """Where a request goes. `kind` is a name of `providers.PROVIDERS`; secrets stay out of repr."""
+    """Where a request goes. `kind` is a name of `providers.PROVIDERS`; secrets stay out of repr.
+
+    With `aws` it runs on AWS Bedrock, whatever the kind.
+    """
 
     kind: str
     base_url: str
     api_key: str = field(default="", repr=False)
     display_name: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    aws: AwsAccess | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown of it, apart from headers."""
+        aws = self.aws or AwsAccess(region="")
+        held = (self.api_key.strip(), aws.access_key, aws.access_key_secret, aws.session_token)
+        return tuple(filter(None, held))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +176,25 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextEnd:
+    """The text that was streamed last is whole; what follows is a block of its own."""
+
+    provider_metadata: ProviderMetadata | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningDelta:
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningEnd:
+    """The reasoning that was streamed last is whole.
+
+    Without any before it, it stands for reasoning that came without text: metadata alone.
+    """
+
+    provider_metadata: ProviderMetadata | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +204,7 @@ class ToolCallDelta:
     id: str
     name: str
     arguments_delta: str
+    provider_executed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +214,31 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+    provider_executed: bool = False
+    provider_metadata: ProviderMetadata | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What a call gave that the provider carried out; `output` is JSON for people.
+
+    What only the provider can read of it is in `provider_metadata`.
+    """
+
+    call_id: str
+    name: str
+    output: Any
+    is_error: bool = False
+    provider_metadata: ProviderMetadata | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedFile:
+    """A file that the model made, such as an image."""
+
+    media_type: str
+    data: bytes = field(repr=False)
+    provider_metadata: ProviderMetadata | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +284,10 @@ class Finish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The whole answer of a call without a stream; its text is empty when there is none."""
+    """The whole answer of a call without a stream; its text is empty when there is none.
+
+    Texts that came as blocks of their own have a space between them.
+    """
 
     text: str
     reason: FinishReason
@@ -220,4 +295,15 @@ class Answer:
     response_id: str | None = None
 
 
-Event = TextDelta | ReasoningDelta | ToolCallDelta | ToolCall | Source | Finish
+Event = (
+    TextDelta
+    | TextEnd
+    | ReasoningDelta
+    | ReasoningEnd
+    | ToolCallDelta
+    | ToolCall
+    | ToolResult
+    | Source
+    | GeneratedFile
+    | Finish
+)

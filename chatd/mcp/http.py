@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from chatd.core.threads import give_back_connections
-from chatd.llm.client import user_agent
+from chatd.llm.user_agent import user_agent
 
 MAX_ANSWER_BYTES = 256 * 1024
 

@@ -8,7 +8,7 @@ wait for the outcome. After a failure nobody tries for a while, longer each time
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from random import SystemRandom
 from uuid import UUID, uuid4
@@ -20,6 +20,7 @@ from chatd.accounts.models import User
 from chatd.core.clock import now
 from chatd.core.crypto import UndecryptableError
 from chatd.core.fields import open_secret, seal, secret_state
+from chatd.core.threads import give_back_connections
 from chatd.mcp.http import OAuthError, create_session, wait_for
 from chatd.mcp.models import MCPServerConfig, MCPServerUserToken
 from chatd.mcp.oauth import INVALID_GRANT, Client, Grant, client_of, refresh_grant
@@ -48,15 +49,44 @@ def access_token_for(user: User, server: MCPServerConfig) -> str:
     """
     if not server.uses_oauth:
         return ""
-    stored = MCPServerUserToken.objects.filter(user=user, server=server)
-    for token in refreshed(list(stored)):
-        if has_ended(token):
-            return ""
-        try:
-            return open_secret(token.access_token)
-        except UndecryptableError:
-            log.warning("an MCP token cannot be read", token_id=str(token.pk))
+    for token in refreshed(stored_tokens(user.pk, [server.pk])):
+        return opened(token)
     return ""
+
+
+def stored_tokens(user_id: UUID, server_ids: Collection[UUID]) -> list[MCPServerUserToken]:
+    """Return the tokens that a person has for servers, as they are."""
+    return list(MCPServerUserToken.objects.filter(user=user_id, server__in=server_ids))
+
+
+def opened(token: MCPServerUserToken) -> str:
+    """Return what a request carries; blank for a token of which nobody can make any use."""
+    if has_ended(token):
+        return ""
+    try:
+        return open_secret(token.access_token)
+    except UndecryptableError:
+        log.warning("an MCP token cannot be read", token_id=str(token.pk))
+        return ""
+
+
+def renewed_after_refusal(user_id: UUID, server_id: UUID, refused: str) -> list[MCPServerUserToken]:
+    """Return the token to try after a server has refused one that seemed to hold, if there is one.
+
+    Somebody may have refreshed it meanwhile; otherwise it counts as expired and is refreshed. Waits
+    for the network like `access_token_for`.
+    """
+    (*found,) = stored_tokens(user_id, [server_id])
+    if not found or opened(found[0]) != refused:
+        return found
+    (token,) = found
+    if not token.refresh_token:
+        return []
+    token.expiry = now()
+    MCPServerUserToken.objects.filter(pk=token.pk, access_token=token.access_token).update(
+        expiry=token.expiry
+    )
+    return [each for each in refreshed([token]) if opened(each) != refused]
 
 
 def holds(token: MCPServerUserToken) -> bool:
@@ -76,7 +106,7 @@ def refreshed(tokens: Sequence[MCPServerUserToken]) -> list[MCPServerUserToken]:
 
     Without any that has to be refreshed there is no query. Never raises for what others do wrong.
     """
-    due = {token.pk for token in tokens if _is_due(token)}
+    due = {token.pk for token in tokens if is_due(token)}
     if not due:
         return list(tokens)
     claim = uuid4()
@@ -91,7 +121,8 @@ def refreshed(tokens: Sequence[MCPServerUserToken]) -> list[MCPServerUserToken]:
     return [token for token in found if token is not None]
 
 
-def _is_due(token: MCPServerUserToken) -> bool:
+def is_due(token: MCPServerUserToken) -> bool:
+    """True for one that ends within `LEEWAY` and may be refreshed now."""
     at = now()
     ends = token.expiry is not None and token.expiry <= at + LEEWAY
     paused = token.refresh_not_before is not None and token.refresh_not_before > at
@@ -99,7 +130,7 @@ def _is_due(token: MCPServerUserToken) -> bool:
 
 
 def _due(at: datetime) -> Q:
-    """Return the condition of `_is_due`, which others may have changed since it was read."""
+    """Return the condition of `is_due`, which others may have changed since it was read."""
     may_try = Q(refresh_not_before=None) | Q(refresh_not_before__lte=at)
     return Q(expiry__lte=at + LEEWAY) & ~Q(refresh_token="") & may_try
 
@@ -122,7 +153,7 @@ async def _ask(tokens: Sequence[MCPServerUserToken]) -> list[Grant | OAuthError]
 
         async def ask(token: MCPServerUserToken) -> Grant | OAuthError:
             try:
-                client, refresh_token = _opened(token)
+                client, refresh_token = _credentials(token)
                 async with asyncio.timeout(REFRESH_SECONDS):
                     return await refresh_grant(session, client, refresh_token)
             except OAuthError as error:
@@ -133,7 +164,7 @@ async def _ask(tokens: Sequence[MCPServerUserToken]) -> list[Grant | OAuthError]
         return list(await asyncio.gather(*(ask(token) for token in tokens)))
 
 
-def _opened(token: MCPServerUserToken) -> tuple[Client, str]:
+def _credentials(token: MCPServerUserToken) -> tuple[Client, str]:
     try:
         return client_of(token.server), open_secret(token.refresh_token)
     except UndecryptableError:
@@ -192,4 +223,5 @@ def _wait_for_others(ids: set[UUID]) -> None:
     while ids and waiting.filter(refreshing_until__gt=now()).exists():
         if time.monotonic() >= deadline:
             return
+        give_back_connections()
         time.sleep(POLL_SECONDS)

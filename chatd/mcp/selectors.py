@@ -10,8 +10,15 @@ from django.db import connection
 from chatd.accounts.models import User
 from chatd.accounts.policy import SiteRight, site_rights
 from chatd.core.errors import not_found
-from chatd.mcp.models import MCPServerConfig, MCPServerUserToken
+from chatd.mcp.models import Availability, MCPServerConfig, MCPServerUserToken
 from chatd.mcp.refreshing import has_ended, holds, refreshed
+
+
+def server_ids_of(named: Sequence[str]) -> list[str]:
+    """Return the servers of a chat: those it names, and those that are in every chat."""
+    forced = MCPServerConfig.objects.filter(enabled=True, availability=Availability.FORCE_ON)
+    in_every_chat = [str(each) for each in forced.values_list("pk", flat=True)]
+    return [*dict.fromkeys([*named, *in_every_chat])]
 
 
 class ConnectionState(StrEnum):

@@ -9,6 +9,7 @@ from chatd.core.errors import conflict, forbidden
 from chatd.preferences.actions import store_personal
 from chatd.preferences.registry import DEBUG_LOGGING_ALLOWED, PERSONAL_DEBUG_LOGGING
 from chatd.preferences.selectors import personal_value, site_value
+from chatd.preferences.setting import Values
 from config.env import env
 
 
@@ -32,6 +33,14 @@ def debug_logging_of(user_id: UUID) -> DebugLogging:
     allowed = site_value(DEBUG_LOGGING_ALLOWED)
     enabled = allowed and personal_value(user_id, PERSONAL_DEBUG_LOGGING)
     return DebugLogging(enabled=enabled, may_choose=allowed)
+
+
+def records_for(personal: Values) -> bool:
+    """Tell whether calls of a person's chats are recorded, from what that person has chosen.
+
+    `personal` was read with `PERSONAL_DEBUG_LOGGING`; the deployment's part is read only if needed.
+    """
+    return is_forced() or (personal[PERSONAL_DEBUG_LOGGING] and site_value(DEBUG_LOGGING_ALLOWED))
 
 
 def choose_debug_logging(user: User, wanted: Callable[[], bool]) -> None:

@@ -123,7 +123,6 @@ DEBUG_LOGGING_ALLOWED = flag_setting(
     key="agents_chat_debug_logging_allow_users",
     label="People may record model calls",
     help="Lets everybody have the model calls of their own chats recorded.",
-    in_effect=False,
     read_right=AUDITORS,
 )
 WORKSPACE_TTL = Setting(
@@ -215,7 +214,6 @@ PERSONAL_DEBUG_LOGGING = flag_setting(
     label="Record model calls",
     help="Records the model calls of this person's chats, while that is allowed.",
     hint="What is sent to models in your chats, and what comes back, is kept for you to look at.",
-    in_effect=False,
 )
 PERSONAL_OVERRIDES = {
     PersonalOverrideContext.ROOT: Setting(
@@ -244,7 +242,6 @@ COMPACTION_THRESHOLD: Setting[int | None] = Setting(
     encode=kinds.encode_percent,
     check=kinds.check_percent,
     kind=Kind.PERCENT,
-    in_effect=False,
 )
 
 PERSONAL_SETTINGS: tuple[Setting[Any], ...] = (

@@ -9,7 +9,9 @@ import msgspec
 
 from chatd.core.crypto import UndecryptableError
 from chatd.core.fields import open_secret, seal
+from chatd.llm.types import AwsAccess
 from chatd.providers.models import AIProvider, ProviderType
+from config.env import env
 
 TYPE = "bedrock"
 VERSION = 1
@@ -74,6 +76,26 @@ def readable_settings(provider: AIProvider) -> BedrockSettings | None:
         return open_settings(provider)
     except UndecryptableError:
         return None
+
+
+def access_of(provider: AIProvider) -> AwsAccess | None:
+    """Return where on AWS a provider runs and with what, None for one that does not.
+
+    Raises UndecryptableError.
+    """
+    settings = open_settings(provider)
+    if settings is None and provider.type != ProviderType.BEDROCK:
+        return None
+    return access_with(settings or BedrockSettings())
+
+
+def access_with(settings: BedrockSettings) -> AwsAccess:
+    """Return settings as calls take them; what they do not say comes from the surroundings."""
+    return AwsAccess(
+        region=settings.region.strip() or env.aws_region,
+        access_key=settings.access_key,
+        access_key_secret=settings.access_key_secret,
+    )
 
 
 def _kept(wanted: str | None, stored: str) -> str:

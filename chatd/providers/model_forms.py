@@ -16,6 +16,7 @@ from unfold.widgets import (
 from chatd.core.clock import now
 from chatd.core.errors import ChatdError
 from chatd.llm.call_config import decode_call_config, stored_options
+from chatd.llm.option_values import refused_values
 from chatd.providers.access import live_providers
 from chatd.providers.models import ModelConfig
 from chatd.providers.option_fields import (
@@ -25,6 +26,7 @@ from chatd.providers.option_fields import (
     option_fields,
     price_fields,
     read_option,
+    shown_value,
 )
 from chatd.providers.price_catalogue import implausible
 from chatd.providers.prices import price_at
@@ -94,8 +96,7 @@ class ModelConfigForm(forms.ModelForm[ModelConfig]):
             value = read_option(self.stored, each.path)
             if value is not None:
                 self.fields[each.name] = form_field(each, value)
-                shown = str(value).lower() if isinstance(value, bool) else value
-                self.initial.setdefault(each.name, shown)
+                self.initial.setdefault(each.name, shown_value(each.option, value))
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -121,8 +122,12 @@ class ModelConfigForm(forms.ModelForm[ModelConfig]):
         try:
             options = decode_call_config(wanted.decode()).options
         except msgspec.ValidationError as error:
-            self.add_error(_field_of(str(error), self.options_of), str(error))
+            self.add_error(_field_of(_path_in(str(error)), self.options_of), str(error))
             return
+        for refused in refused_values(options):
+            # what the form does not show stays as it is stored
+            if field := _field_of(refused.path, self.options_of):
+                self.add_error(field, f"This {refused.advice}.")
         try:
             self.prices = read_prices(_given_prices(cleaned))
         except ChatdError as refusal:
@@ -143,10 +148,18 @@ def _given_prices(cleaned: Mapping[str, Any]) -> dict[str, Decimal]:
     return {key: cleaned[key] for key in price_fields() if cleaned.get(key) is not None}
 
 
-def _field_of(message: str, options: tuple[OptionField, ...]) -> str | None:
-    """Return the field that a refusal of the schema names by its path."""
-    named = message.rpartition("`$.")[2].partition("`")[0]
+def _path_in(message: str) -> str:
+    """Return the path that a refusal of the schema names."""
+    return message.rpartition("`$.")[2].partition("`")[0]
+
+
+def _field_of(path: str, options: tuple[OptionField, ...]) -> str | None:
+    """Return the field of the option that a path leads to, or into."""
     return next(
-        (each.name for each in options if named.startswith(".".join(each.path))),
+        (each.name for each in options if _leads_into(path, ".".join(each.path))),
         None,
     )
+
+
+def _leads_into(path: str, option: str) -> bool:
+    return path.startswith(option) and path[len(option) : len(option) + 1] in ("", ".", "[")

@@ -17,6 +17,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from chatd.llm.option_values import canonical, is_known
 from chatd.llm.options import PARAMETERS, PRICES, SECTIONS, Option, OptionType
 from chatd.llm.providers import find_kind
 
@@ -64,7 +65,7 @@ def price_fields() -> dict[str, forms.Field]:
 
 
 def form_field(each: OptionField, stored: Any) -> forms.Field:
-    """Return the field of an option. A stored value that is not a known one can still be kept."""
+    """Return the field of an option. A stored value that is not a known one is shown, not kept."""
     option = each.option
     about: dict[str, Any] = {"label": each.label, "required": False, "help_text": option.help}
     least, most = option.least, option.most
@@ -89,16 +90,37 @@ def form_field(each: OptionField, stored: Any) -> forms.Field:
             )
         case OptionType.ENUM:
             known = list(option.values)
-            if isinstance(stored, str) and stored and stored not in known:
+            if isinstance(stored, str) and not is_known(option, stored):
                 known.append(stored)
             choices = [("", _UNSET), *((value, value) for value in known)]
-            return forms.ChoiceField(**about, choices=choices, widget=UnfoldAdminSelectWidget())
+            return ChosenField(option, **about, choices=choices, widget=UnfoldAdminSelectWidget())
         case OptionType.LIST if option.items is OptionType.TEXT:
             return LinesField(**about, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
         case OptionType.LIST | OptionType.OBJECT:
             return forms.JSONField(**about, widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}))
         case OptionType.TEXT | OptionType.PRICE:
             return forms.CharField(**about, strip=False, widget=UnfoldAdminTextInputWidget())
+
+
+def shown_value(option: Option, stored: Any) -> Any:
+    """Return a stored value as its field shows it."""
+    if isinstance(stored, bool):
+        return str(stored).lower()
+    if option.type is OptionType.ENUM and isinstance(stored, str):
+        return canonical(option, stored) or stored
+    return stored
+
+
+class ChosenField(forms.ChoiceField):
+    """One of the values of an enumeration, in any case."""
+
+    def __init__(self, option: Option, **about: Any) -> None:
+        super().__init__(**about)
+        self._option = option
+
+    def to_python(self, value: Any) -> str:
+        text: str = super().to_python(value)
+        return canonical(self._option, text) or text
 
 
 class LinesField(forms.CharField):

@@ -1,10 +1,12 @@
 """Prices of models, with the moment from which they hold. `prices` reads and writes them."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from chatd.core.clock import now
+from chatd.core.conditions import IsShortDecimal
 from chatd.core.fields import ExactDecimalField
+from chatd.providers.pricing import MAX_DIGITS
 
 
 class ModelPrice(models.Model):
@@ -34,8 +36,9 @@ class ModelPrice(models.Model):
             ),
             *(
                 models.CheckConstraint(
-                    condition=Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__gte": 0}),
-                    name=f"model_price_{name}_not_negative",
+                    condition=Q(**{f"{name}__isnull": True})
+                    | Q(IsShortDecimal(F(name), digits=MAX_DIGITS)),
+                    name=f"model_price_{name}_is_one",
                 )
                 for name in ("input", "output", "cache_read", "cache_write")
             ),

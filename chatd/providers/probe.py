@@ -15,8 +15,9 @@ from chatd.core.fields import open_secret
 from chatd.core.threads import give_back_connections
 from chatd.llm.client import list_models
 from chatd.llm.errors import LLMError
-from chatd.llm.types import Provider
+from chatd.llm.types import AwsAccess, Provider
 from chatd.providers.administration import check_may_administer, get_provider_for
+from chatd.providers.bedrock import access_of, access_with
 from chatd.providers.drafts import NewProvider, check_new_provider
 from chatd.providers.keys import needs_key
 from chatd.providers.models import AIProvider, ProviderType
@@ -48,7 +49,8 @@ def probe_draft(actor: Actor, draft: NewProvider) -> Probe:
         base_url=draft.base_url,
         settings=settings,
     )
-    return _probe(row, next(iter(draft.api_keys), ""))
+    aws = access_with(draft.settings.applied_to(None)) if draft.settings else None
+    return _probe(row, next(iter(draft.api_keys), ""), aws)
 
 
 def probe_stored(actor: Actor, provider_id: UUID, api_key: str) -> Probe:
@@ -58,12 +60,13 @@ def probe_stored(actor: Actor, provider_id: UUID, api_key: str) -> Probe:
     """
     provider = get_provider_for(actor.user, provider_id)
     try:
-        return _probe(provider, api_key or open_secret(shared_key(provider.pk)))
+        key = api_key or open_secret(shared_key(provider.pk))
+        return _probe(provider, key, access_of(provider))
     except UndecryptableError:
         return Probe(ok=False, detail="The stored key cannot be read any more. Enter it again.")
 
 
-def _probe(provider: AIProvider, api_key: str) -> Probe:
+def _probe(provider: AIProvider, api_key: str, aws: AwsAccess | None) -> Probe:
     """Ask a provider for its models; waits, so it must not be called in a transaction."""
     if needs_key(provider) and not api_key:
         return Probe(ok=False, detail="There is no shared key to try it with. Enter one.")
@@ -72,6 +75,7 @@ def _probe(provider: AIProvider, api_key: str) -> Probe:
         base_url=provider.base_url,
         api_key=api_key,
         display_name=str(provider),
+        aws=aws,
     )
     give_back_connections()
     try:

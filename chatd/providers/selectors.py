@@ -8,8 +8,17 @@ from uuid import UUID
 
 from chatd.core.crypto import UndecryptableError
 from chatd.core.fields import open_secret
+from chatd.llm.model_names import name_at_provider
+from chatd.llm.types import AwsAccess
+from chatd.providers.bedrock import access_of
 from chatd.providers.keys import KeyState, Unavailable, choose_key, key_in_use, needs_key, policy_of
-from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, UserAIProviderKey
+from chatd.providers.models import (
+    AIProvider,
+    AIProviderKey,
+    ModelConfig,
+    ProviderType,
+    UserAIProviderKey,
+)
 
 
 class Unusable(StrEnum):
@@ -18,6 +27,7 @@ class Unusable(StrEnum):
     NO_MODEL = "no_model"
     MODEL_DISABLED = "model_disabled"
     PROVIDER_DISABLED = "provider_disabled"
+    NO_ADDRESS = "no_address"
     KEY_MISSING = "key_missing"
     OWN_KEY_NEEDED = "own_key_needed"
     KEY_UNREADABLE = "key_unreadable"
@@ -37,16 +47,22 @@ class UnusableModelError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """Everything needed to call a model. `context_limit` is in tokens."""
+    """Everything needed to call a model, for the person whose key or share it is.
+
+    `context_limit` is in tokens, `compression_threshold` in percent of it.
+    """
 
     config_id: UUID
+    user_id: UUID
     model: str
     provider_type: str
     provider_name: str
     base_url: str
     api_key: str = field(repr=False)
     context_limit: int
+    compression_threshold: int
     options: Mapping[str, Any]
+    aws: AwsAccess | None = None
 
 
 def default_model_config() -> ModelConfig | None:
@@ -84,14 +100,23 @@ def resolve_model_call(config_id: UUID | None, *, user_id: UUID) -> ModelCall:
             text=f"AI provider {provider.pk} is disabled",
             provider=str(provider),
         )
+    if provider.type == ProviderType.AZURE and not provider.base_url.strip():
+        raise UnusableModelError(
+            Unusable.NO_ADDRESS,
+            text="AZURE_OPENAI_BASE_URL is not set",
+            provider=str(provider),
+        )
     return ModelCall(
+        user_id=user_id,
         config_id=config.pk,
-        model=config.model,
+        model=name_at_provider(config.model, provider.type),
         provider_type=provider.type,
         provider_name=str(provider),
         base_url=provider.base_url,
         api_key=_key_for(provider, user_id),
+        aws=_aws_access(provider),
         context_limit=config.context_limit,
+        compression_threshold=config.compression_threshold,
         options=config.options,
     )
 
@@ -128,6 +153,15 @@ def _key_for(provider: AIProvider, user_id: UUID) -> str:
         own_key = choice.state is KeyState.OWN
         reason = Unusable.OWN_KEY_UNREADABLE if own_key else Unusable.KEY_UNREADABLE
         raise UnusableModelError(reason, text=str(error), provider=str(provider)) from error
+
+
+def _aws_access(provider: AIProvider) -> AwsAccess | None:
+    try:
+        return access_of(provider)
+    except UndecryptableError as error:
+        raise UnusableModelError(
+            Unusable.KEY_UNREADABLE, text=str(error), provider=str(provider)
+        ) from error
 
 
 def _without_key(provider: AIProvider, reason: Unavailable) -> UnusableModelError:

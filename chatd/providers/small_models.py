@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from chatd.llm.providers import can_be_called
 from chatd.providers.models import ModelConfig, ProviderType
 from chatd.providers.selectors import ModelCall, UnusableModelError, resolve_model_call
 
@@ -25,7 +24,7 @@ SMALL_MODELS: tuple[tuple[ProviderType, str], ...] = (
 
 def usable_small_models(*, user_id: UUID) -> Iterator[ModelCall]:
     """Yield what is needed to call each configured small model that a person has a key for."""
-    ranks = {pair: rank for rank, pair in enumerate(SMALL_MODELS) if can_be_called(pair[0])}
+    ranks = {pair: rank for rank, pair in enumerate(SMALL_MODELS)}
     known = (Q(ai_provider__type=kind, model=model) for kind, model in ranks)
     configs = ModelConfig.objects.select_related("ai_provider").filter(
         reduce(or_, known), deleted=False, enabled=True
@@ -35,7 +34,7 @@ def usable_small_models(*, user_id: UUID) -> Iterator[ModelCall]:
             call = resolve_model_call(config.pk, user_id=user_id)
         except UnusableModelError:
             continue
-        if call.api_key:
+        if call.api_key or (call.aws and call.aws.can_sign):
             yield call
 
 

@@ -23,6 +23,7 @@ from chatd.api.errors import as_chatd_error
 from chatd.core.clock import now
 from chatd.core.context import bind_correlation
 from chatd.core.errors import ChatdError
+from chatd.core.metrics import count_dropped
 from chatd.core.threads import in_database_thread
 from chatd.live.messages import access_group
 from chatd.sockets import registry
@@ -171,6 +172,7 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
     def deliver(self, item: Any) -> None:
         """Queue an item for the pump; never blocks."""
         if len(self._inbox) >= INBOX_LIMIT:
+            count_dropped(len(self._inbox) + 1)
             self._inbox.clear()
             self._overflowed = True
         else:

@@ -209,9 +209,10 @@ class StreamFeed:
             return
         if entry.seq == self._last_seq + 1:
             self._last_seq = entry.seq
-            yield [self._encode.part(raw) for raw in entry.parts]
-        elif entry.seq > self._last_seq:
-            yield await self._logged_parts()
+            if entry.parts:
+                yield [self._encode.part(raw) for raw in entry.parts]
+        elif entry.seq > self._last_seq and (events := await self._logged_parts()):
+            yield events
 
     async def peek(self) -> AsyncIterator[list[bytes]]:
         """Yield parts that are in the log and went unheard."""

@@ -14,6 +14,7 @@ import structlog
 
 from chatd.accounts.selectors import active_user_ids, live_key_ids
 from chatd.chats.models import Chat
+from chatd.core.metrics import count_subscriber
 from chatd.core.threads import in_database_thread
 from config.env import env
 
@@ -36,6 +37,8 @@ _CLOSE_SECONDS = 2.0
 def add(socket: "OneWaySocket") -> None:
     """Register an accepted socket; the first one starts what looks after the sockets of a loop."""
     global _healer, _guardian
+    if _follows_chat(socket) and socket not in _open:
+        count_subscriber(1)
     _open.add(socket)
     loop = asyncio.get_running_loop()
     if _healer is None or _healer.done():
@@ -45,7 +48,14 @@ def add(socket: "OneWaySocket") -> None:
 
 
 def discard(socket: "OneWaySocket") -> None:
+    """Forget a socket that has ended; it may never have been accepted."""
+    if _follows_chat(socket) and socket in _open:
+        count_subscriber(-1)
     _open.discard(socket)
+
+
+def _follows_chat(socket: "OneWaySocket") -> bool:
+    return getattr(socket, "feed", None) is not None
 
 
 async def close_all(code: int, reason: str) -> None:

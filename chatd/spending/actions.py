@@ -1,13 +1,11 @@
-"""Writes of limits, by administrators, and of what was spent."""
+"""Writes of limits, by administrators."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
 
 from chatd.accounts.actor import Actor
 from chatd.accounts.locks import lock_group, lock_user
@@ -19,7 +17,7 @@ from chatd.audit.models import Action
 from chatd.core.clock import now
 from chatd.core.errors import bad_request, forbidden, not_found
 from chatd.spending.amounts import NOT_POSITIVE, refused_limit
-from chatd.spending.models import SpendDay, UsageLimitConfig
+from chatd.spending.models import UsageLimitConfig
 from chatd.spending.periods import Period
 
 LIMIT = "usage_limit"
@@ -158,24 +156,3 @@ def _check_may_change(actor: Actor, resource_type: str) -> None:
     with refusals_recorded(actor.author, Resource(resource_type, "")):
         if SiteRight.CONFIG_UPDATE not in site_rights(actor.user):
             raise forbidden(detail="Only administrators may change the usage limits.")
-
-
-# What was spent
-
-
-def record_spend(*, owner_id: UUID, organization_id: UUID, at: datetime, micros: int) -> None:
-    """Add to what was spent on a day, in the transaction that inserts the priced messages.
-
-    Everybody's chats of a day share a row, so it comes after every lock of a chat.
-    """
-    if not micros:
-        return
-    key = {
-        "owner_id": owner_id,
-        "organization_id": organization_id,
-        "day": at.astimezone(UTC).date(),
-    }
-    days = SpendDay.objects.filter(**key)
-    if not days.update(micros=F("micros") + micros):
-        SpendDay.objects.bulk_create([SpendDay(**key)], ignore_conflicts=True)
-        days.update(micros=F("micros") + micros)

@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 
 from chatd.accounts.actor import Actor
 from chatd.accounts.models import Group, User
@@ -65,8 +65,10 @@ class UsageLimitAdmin(PageAdmin[UsageLimitConfig]):
         return self._show(request, refused=form)
 
     def _done(self, request: HttpRequest, words: str) -> HttpResponse:
+        """Say so, and lead back: to the page of what was spent where the form was sent from it."""
         messages.success(request, words)
-        return redirect(request.path)
+        spend, wanted = reverse("admin:spending_spend_changelist"), request.POST.get("next")
+        return redirect(wanted if wanted and wanted.startswith(f"{spend}?") else request.path)
 
     def _show(
         self,
@@ -84,8 +86,8 @@ class UsageLimitAdmin(PageAdmin[UsageLimitConfig]):
             "unpriced": count_unpriced_models(),
             "people": [_row(each, each.name, refused) for each in people],
             "groups": [_row(each, _members(counts.get(each.pk, 0)), refused) for each in groups],
-            "new_person": _unless_listed(OverrideForm, people, refused),
-            "new_group": _unless_listed(GroupOverrideForm, groups, refused),
+            "new_person": _new(OverrideForm, people, refused, request.GET.get("person")),
+            "new_group": _new(GroupOverrideForm, groups, refused, request.GET.get("group")),
             "standings": list_standings(),
         }
         return self.render(request, "Usage limits", context)
@@ -114,14 +116,20 @@ def _row(holder: User | Group, about: str, refused: OverrideForm | None) -> Row:
     return Row(str(holder), about, form(prefix=prefix, initial=initial))
 
 
-def _unless_listed(
-    form: type[OverrideForm], listed: list[Any], refused: OverrideForm | None
+def _new(
+    form: type[OverrideForm],
+    listed: list[Any],
+    refused: OverrideForm | None,
+    wanted: str | None,
 ) -> OverrideForm:
-    """Return the form for a new limit: the refused one, unless its row shows it."""
+    """Return the form for a new limit: the refused one, unless its row shows it.
+
+    `wanted` is whose name is filled in.
+    """
     rows = {str(each.pk) for each in listed}
     if refused is not None and type(refused) is form and refused.prefix not in rows:
         return refused
-    return form(auto_id=f"id_{form.__name__}_%s")
+    return form(auto_id=f"id_{form.__name__}_%s", initial={"holder": wanted or ""})
 
 
 def _members(count: int) -> str:

@@ -36,13 +36,24 @@ class LimitExceededError(ChatdError):
 def check_limit(owner_id: UUID, organization_id: UUID) -> None:
     """Refuse an owner of chats who has used up their limit. Raises LimitExceededError.
 
+    What calls under way hold refuses nobody here: when it is time for the next call, most of it
+    will have come free.
+    """
+    standing = standing_or_none(owner_id, organization_id)
+    if standing is not None and standing.is_exceeded:
+        raise LimitExceededError(standing)
+
+
+def standing_or_none(
+    owner_id: UUID, organization_id: UUID, *, locked: bool = False
+) -> Standing | None:
+    """Return how an owner of chats stands; None without a limit, and when it cannot be read.
+
     A limit that cannot be read refuses nobody: that would stop the whole deployment.
     """
     try:
         with transaction.atomic():  # so that the caller's transaction survives a failed query
-            standing = standing_of(owner_id, organization_id=organization_id)
+            return standing_of(owner_id, organization_id=organization_id, locked=locked)
     except Exception:
         log.exception("usage limit not checked", user_id=str(owner_id))
-        return
-    if standing is not None and standing.is_exceeded:
-        raise LimitExceededError(standing)
+        return None

@@ -5,6 +5,9 @@ from decimal import Context, Decimal, InvalidOperation
 MICROS = 1_000_000
 _MICRO = Decimal("0.000001")
 MAX_MICROS = 2**63 - 1
+_FIGURES = frozenset("_eE")
+"""What a number may have in a program and an amount of money has not."""
+
 NOT_POSITIVE = "Spend limit must be greater than 0."
 
 
@@ -30,7 +33,7 @@ def parse_dollars(text: str) -> int:
         amount = Decimal(cleaned) if len(cleaned) <= 40 else Decimal("Infinity")
     except InvalidOperation:
         amount = Decimal("NaN")
-    if amount.is_nan() or "_" in cleaned:
+    if amount.is_nan() or not _FIGURES.isdisjoint(cleaned):
         raise ValueError("Write an amount of dollars such as 25 or 12.50.")
     if abs(amount) > MAX_MICROS:  # so far from any limit that it is not worth reckoning with
         raise ValueError(refused_limit(MAX_MICROS + 1))

@@ -17,12 +17,21 @@ class SpendLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How somebody stands to the limit that holds for them now; amounts in micros."""
+    """How somebody stands to the limit that holds for them now; amounts in micros.
+
+    `held_micros` is what calls under way may cost.
+    """
 
     period: Period
     window: Window
     limit_micros: int
     spent_micros: int
+    held_micros: int
+
+    @property
+    def free_micros(self) -> int:
+        """What calls that begin now may still cost."""
+        return self.limit_micros - self.spent_micros - self.held_micros
 
     @property
     def is_exceeded(self) -> bool:

@@ -9,7 +9,10 @@ from django.db.models import Q
 
 from chatd.accounts.models import Organization
 from chatd.core.clock import now
+from chatd.spending.ledger_models import LedgerEntry, OpenHold
 from chatd.spending.periods import Period
+
+__all__ = ["LedgerEntry", "OpenHold", "Spend", "SpendDay", "UsageLimitConfig"]
 
 
 class UsageLimitConfig(models.Model):
@@ -75,3 +78,12 @@ class SpendDay(models.Model):
 
     def __str__(self) -> str:
         return f"spend of {self.owner_id} on {self.day}"
+
+
+class Spend(LedgerEntry):
+    """What was spent, as a page of the administration of its own."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "spend"
+        verbose_name_plural = "spend"

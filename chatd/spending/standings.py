@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from heapq import nlargest
 from uuid import UUID
 
 from django.db.models import F, Sum
 
 from chatd.accounts.models import Group, GroupMember, OrganizationMember, User
+from chatd.accounts.selectors import group_ids_of
 from chatd.core.clock import now
+from chatd.spending.ledger_models import OpenHold
 from chatd.spending.limits import effective_limit
 from chatd.spending.models import SpendDay
 from chatd.spending.periods import Period, Window, window_of
@@ -20,16 +23,22 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalStanding:
-    """What a person spent, and their limit as their own status tells it; None without one."""
+    """What a person spent, and their limit as their own status tells it; None without one.
+
+    `held_micros` is what their calls under way may still cost.
+    """
 
     user: User
     spent_micros: int
+    held_micros: int
     limit_micros: int | None
 
     @property
     def percent(self) -> int | None:
-        """How much of the limit is used up, in whole percent, rounded down."""
-        return None if self.limit_micros is None else self.spent_micros * 100 // self.limit_micros
+        """How much of the limit is used up or held, in whole percent, rounded down."""
+        if self.limit_micros is None:
+            return None
+        return (self.spent_micros + self.held_micros) * 100 // self.limit_micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +47,7 @@ class Standings:
 
     window: Window
     total_micros: int
+    held_micros: int
     people: list[PersonalStanding]
 
 
@@ -45,25 +55,41 @@ def list_standings(at: datetime | None = None) -> Standings:
     """Return where people stand in the running period, in the same few queries for any number."""
     config = usage_limit()
     window = window_of(Period(config.period) if config else Period.MONTH, at or now())
-    spent = _spent_in(window)
+    spent, held = _spent_in(window), _held()
+    taken = {person: spent.get(person, 0) + held.get(person, 0) for person in {**spent, **held}}
     limits: Mapping[UUID, int] = {}
     if config is not None and config.enabled:
-        limits = _limits_of(spent, config.default_limit_micros)
+        limits = _limits_of(taken, config.default_limit_micros)
     top = nlargest(
-        SHOWN, spent, key=lambda owner: (spent[owner] / limits.get(owner, 1), spent[owner])
+        SHOWN, taken, key=lambda owner: (taken[owner] / limits.get(owner, 1), taken[owner])
     )
     users = User.objects.in_bulk(top)
     people = [
-        PersonalStanding(user=users[key], spent_micros=spent[key], limit_micros=limits.get(key))
+        PersonalStanding(
+            user=users[key],
+            spent_micros=spent.get(key, 0),
+            held_micros=held.get(key, 0),
+            limit_micros=limits.get(key),
+        )
         for key in top
         if key in users
     ]
-    return Standings(window=window, total_micros=sum(spent.values()), people=people)
+    return Standings(
+        window=window,
+        total_micros=sum(spent.values()),
+        held_micros=sum(held.values()),
+        people=people,
+    )
 
 
 def _spent_in(window: Window) -> dict[UUID, int]:
     days = SpendDay.objects.filter(day__gte=window.start.date(), day__lt=window.end.date())
     return dict(days.values_list("owner_id").annotate(Sum("micros")).order_by("owner_id"))
+
+
+def _held() -> dict[UUID, int]:
+    holds = OpenHold.objects.values_list("owner_id").annotate(Sum("micros"))
+    return {owner: int(micros) for owner, micros in holds.order_by("owner_id")}
 
 
 def _limits_of(people: Iterable[UUID], default: int) -> dict[UUID, int]:
@@ -100,3 +126,24 @@ def _limits_of_groups() -> dict[UUID, list[int]]:
     ]:
         found.setdefault(user_id, []).append(limits[group_id])
     return found
+
+
+class LimitOf(StrEnum):
+    """Whose limit it is that holds for somebody."""
+
+    PERSON = "person"
+    GROUP = "group"
+    EVERYBODY = "everybody"
+
+
+def limit_holder(user: User) -> tuple[LimitOf, Group | None]:
+    """Return whose limit holds for a person while there are limits, and the group if it is one's.
+
+    As `standing_of` chooses it over everything they spend.
+    """
+    if user.chat_spend_limit_micros is not None:
+        return LimitOf.PERSON, None
+    groups = Group.objects.filter(pk__in=group_ids_of(user), chat_spend_limit_micros__isnull=False)
+    ranked = groups.select_related("organization").order_by("chat_spend_limit_micros", "name", "pk")
+    group = ranked.first()
+    return (LimitOf.EVERYBODY if group is None else LimitOf.GROUP), group

@@ -14,7 +14,8 @@ from uuid import UUID
 import structlog
 
 from chatd.llm.types import ToolSpec
-from chatd.tools.client_tools import client_tools
+from chatd.tools.client_tools import client_tools, declared_tools
+from chatd.tools.mcp.source import mcp_tools
 from chatd.tools.types import Tool
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,7 @@ class ToolSource(Protocol):
     def __call__(self, context: TurnContext) -> AbstractAsyncContextManager[Sequence[Tool]]: ...
 
 
-SOURCES: tuple[ToolSource, ...] = ()
+SOURCES: tuple[ToolSource, ...] = (mcp_tools,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,5 +79,5 @@ async def open_toolset(
                 continue
             for tool in found:
                 tools.setdefault(tool.name, tool)
-        declared = client_tools(context.dynamic_tools)
+        declared = client_tools(declared_tools(context))
         yield Toolset(tools, {spec.name: spec for spec in declared if spec.name not in tools})

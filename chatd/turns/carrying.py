@@ -2,15 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from chatd.chats import runs
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.open_steps import CallState, OpenCall, record_calls
 from chatd.chats.runs import Fence
-from chatd.chats.transition import NewMessage
 from chatd.core.threads import in_database_thread
 from chatd.tools.batch import Batch, StoredCall, carry_out
 from chatd.tools.registry import Toolset
@@ -63,18 +62,26 @@ async def carry_out_step(
         return dict(batch.refused) | await asyncio.shield(work), False
     except asyncio.CancelledError:
         changes = any(not entry.is_read_only for entry in calls)
-        if has_grace() and changes:
-            await asyncio.wait({work}, timeout=GRACE_SECONDS)
-        if not work.done() or work.cancelled() or work.exception() is not None:
-            await _cancelled(work)
+        try:
+            if has_grace() and changes:
+                await asyncio.wait({work}, timeout=GRACE_SECONDS)
+        finally:
+            if not _succeeded(work):
+                await _cancelled(work)
+        if not _succeeded(work):
             raise
         return dict(batch.refused) | work.result(), True
 
 
+def _succeeded(work: asyncio.Task[Results]) -> bool:
+    return work.done() and not work.cancelled() and work.exception() is None
+
+
 async def _cancelled(work: asyncio.Task[Results]) -> None:
     work.cancel()
-    with suppress(asyncio.CancelledError, Exception):
-        await work
+    await asyncio.wait({work})
+    if not work.cancelled():
+        work.exception()  # asked for, so that it is not reported as lost
 
 
 def _written_down(batch: Batch, toolset: Toolset) -> list[OpenCall]:

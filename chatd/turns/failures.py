@@ -9,12 +9,36 @@ from chatd.core.shapes import shaped
 from chatd.llm.error_rules import UNNAMED, ErrorKind, sentences
 from chatd.llm.errors import LLMError
 from chatd.providers.selectors import Unusable, UnusableModelError
+from chatd.spending.amounts import exact_dollars
+from chatd.spending.holds import HoldRefusedError
 
 UNEXPECTED = {
     "message": "The chat request failed unexpectedly.",
     "kind": "generic",
     "retryable": False,
 }
+
+OUT_OF_MONEY = "Usage limit reached"
+"""What a list of chats says of a turn that a limit ended."""
+
+
+def error_of_limit(refused: HoldRefusedError) -> dict[str, Any]:
+    """Return the ChatError of a turn whose next call does not fit into a limit (engine 22.4)."""
+    standing = refused.standing
+    spent, limit = exact_dollars(standing.spent_micros), exact_dollars(standing.limit_micros)
+    return {
+        "message": (
+            f"usage limit exceeded: spent ${spent} of ${limit} limit,"
+            f" resets at {rfc3339(standing.window.end)}"
+        ),
+        "kind": str(ErrorKind.USAGE_LIMIT),
+        "retryable": False,
+        "detail": (
+            f"The next step could cost ${exact_dollars(refused.needed_micros)}, and"
+            f" ${exact_dollars(max(standing.free_micros, 0))} is left."
+            " The chat can go on after the reset, or when the limit is raised."
+        ),
+    }
 
 
 def error_of_call(error: LLMError) -> dict[str, Any]:
@@ -54,6 +78,9 @@ def error_of_setup(error: UnusableModelError) -> dict[str, Any]:
         case Unusable.PROVIDER_DISABLED:
             kind = "provider_disabled"
             message, _ = sentences(ErrorKind.PROVIDER_DISABLED, error.provider or UNNAMED)
+        case Unusable.NO_ADDRESS:
+            kind = "config"
+            message = f"The {provider} provider has no base URL. Contact your chatd administrator."
         case Unusable.KEY_MISSING:
             kind = "missing_key"
             message = f"The {provider} provider has no API key. Contact your chatd administrator."

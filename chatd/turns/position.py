@@ -1,6 +1,6 @@
 """Where a runner stands: the episode it streams into, and the fence of its next write."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from chatd.chats.runs import Fence, Progress
@@ -18,6 +18,9 @@ class Position:
     runner_id: UUID
     history_version: int
     attempt: int
+    latest: Progress | None = None
+    """What the last write came to; None before the first one."""
+    _writer: PartWriter | None = field(default=None, init=False, repr=False)
 
     @property
     def fence(self) -> Fence:
@@ -27,12 +30,13 @@ class Position:
 
     def advance(self, progress: Progress) -> None:
         self.history_version, self.attempt = progress.history_version, progress.attempt
+        self.latest = progress
 
     def writer(self, backend: LiveBackend) -> PartWriter:
-        """Return a writer of parts of the current episode."""
-        return PartWriter(
-            backend,
-            self.chat_id,
-            Episode(self.history_version, self.attempt),
-            window_seconds=env.flush_window_seconds,
-        )
+        """Return the writer of the current episode: one, because it numbers what it sends."""
+        episode = Episode(self.history_version, self.attempt)
+        if self._writer is None or self._writer.episode != episode:
+            self._writer = PartWriter(
+                backend, self.chat_id, episode, window_seconds=env.flush_window_seconds
+            )
+        return self._writer

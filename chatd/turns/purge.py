@@ -18,6 +18,7 @@ from chatd.chats.retention import (
     purge_debug_runs,
     purge_files,
 )
+from chatd.core import metrics
 from chatd.core.clock import now
 from chatd.preferences.registry import AUTO_ARCHIVE_DAYS, DEBUG_RETENTION_DAYS, RETENTION_DAYS
 from chatd.preferences.selectors import site_values
@@ -28,18 +29,24 @@ log = structlog.get_logger(__name__)
 
 def purge() -> None:
     """Delete and archive what is due, at most a thousand of each."""
+    with metrics.purge_round():
+        _purge()
+
+
+def _purge() -> None:
     days = _read(RETENTION_DAYS, AUTO_ARCHIVE_DAYS)
     if days is not None:
         retention, idle = days
         if retention:
             before = now() - timedelta(days=retention)
-            _run("chats deleted", purge_chats, before)
-            _run("files deleted", purge_files, before)
+            _run("chats deleted", "chats", purge_chats, before)
+            _run("files deleted", "chat_files", purge_files, before)
         if idle:
             _archive(idle, retention)
     debug = _read(DEBUG_RETENTION_DAYS)
     if debug and debug[0]:
-        _run("debug runs deleted", purge_debug_runs, now() - timedelta(days=debug[0]))
+        before = now() - timedelta(days=debug[0])
+        _run("debug runs deleted", "chat_debug_runs", purge_debug_runs, before)
 
 
 def archive_cutoff(idle_days: int, at: datetime) -> datetime:
@@ -56,11 +63,16 @@ def _archive(idle_days: int, retention_days: int) -> None:
     finally:
         store_digests(archived, idle_days=idle_days, retention_days=retention_days)
     if archived:
+        metrics.count_archived(sum(each.chats for each in archived))
         log.info("chats archived", count=len(archived))
 
 
-def _run(what: str, purge_due: Callable[[datetime], int], before: datetime) -> None:
-    if count := purge_due(before):
+def _run(
+    what: str, record_type: str, purge_due: Callable[[datetime], int], before: datetime
+) -> None:
+    count = purge_due(before)
+    metrics.count_purged(record_type, count)
+    if count:
         log.info(what, count=count, before=before.isoformat())
 
 

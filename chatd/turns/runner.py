@@ -6,53 +6,69 @@ was interrupted or lost its lease can do no harm: its next write is refused and 
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import aiohttp
 import structlog
-from django.db import OperationalError
 
 from chatd.chats import runs
+from chatd.chats.debug_models import DebugRunKind
 from chatd.chats.models import Chat, Role
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.open_steps import CallState, OpenCall, open_calls
 from chatd.chats.runs import Progress
-from chatd.chats.selectors import prompt_messages
-from chatd.chats.transition import NewMessage, StateConflictError
+from chatd.chats.transition import StateConflictError
 from chatd.core.clock import now
 from chatd.core.context import bind_correlation
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import LiveBackend
 from chatd.live.writer import PartWriter
-from chatd.llm.call_config import stored_options
 from chatd.llm.errors import LLMError
-from chatd.llm.types import FinishReason, Message, Request
-from chatd.preferences.registry import CUSTOM_PROMPT
-from chatd.preferences.selectors import personal_value
+from chatd.llm.types import FinishReason, Message, Provider
+from chatd.mcp.selectors import server_ids_of
+from chatd.preferences.debug_logging import records_for
+from chatd.preferences.registry import COMPACTION_THRESHOLD, CUSTOM_PROMPT, PERSONAL_DEBUG_LOGGING
+from chatd.preferences.selectors import personal_values
 from chatd.providers.prices import PriceList, price_list
 from chatd.providers.selectors import ModelCall, UnusableModelError, resolve_model_call
+from chatd.spending.holds import HoldRefusedError
 from chatd.tools.batch import Batch, plan
 from chatd.tools.registry import Toolset, TurnContext, open_toolset
-from chatd.turns.attachments import load_files
 from chatd.turns.calling import ModelCaller
 from chatd.turns.carrying import TakenAwayError, carry_out_step, in_call_order
-from chatd.turns.failures import UNEXPECTED, error_of_call, error_of_setup
+from chatd.turns.chain import Chain, chain_of
+from chatd.turns.compaction import (
+    Compactor,
+    LastStep,
+    Next,
+    is_due_after,
+    threshold_percent,
+)
+from chatd.turns.debugging import RunRecorder, recorded_run
+from chatd.turns.failures import (
+    OUT_OF_MONEY,
+    UNEXPECTED,
+    error_of_call,
+    error_of_limit,
+    error_of_setup,
+)
+from chatd.turns.history import read_history, request_of
 from chatd.turns.model_calls import provider_of
 from chatd.turns.position import Position
-from chatd.turns.prompt import prompt_from, user_instructions
+from chatd.turns.prompt import user_instructions
+from chatd.turns.purse import Purse
 from chatd.turns.step import StepResult
+from chatd.turns.storing import stored
+from chatd.turns.tool_metrics import count_result
 
 log = structlog.get_logger(__name__)
 
 MAX_STEPS = 1200
-DEFAULT_MAX_OUTPUT_TOKENS = 32_000
-
-_WRITE_PAUSES = (0.5, 1, 2, 4)
-"""Seconds between tries to store a step; together well within a lease."""
-
-_SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 
 
 class StopCause(StrEnum):
@@ -67,15 +83,20 @@ class StopCause(StrEnum):
 class _Setup:
     """What a turn reads from the database before its first call.
 
-    `left_over`: calls of the last step that another runner could not answer.
+    `left_over`: calls of the last step that another runner could not answer. `chain` is of the
+    first call alone.
     """
 
     call: ModelCall
     prices: PriceList
     inserts: tuple[str, ...]
     prompt: tuple[Message, ...]
+    last_step: LastStep | None
+    chain: Chain | None
+    threshold: int
     left_over: Sequence[OpenCall]
     context: TurnContext
+    is_recorded: bool
 
 
 class TurnRunner:
@@ -95,6 +116,11 @@ class TurnRunner:
         self._session = session
         self._position = Position(chat_id, runner_id, 0, 0)
 
+    @property
+    def latest(self) -> Progress | None:
+        """What the runner's last write came to: the outcome of a turn that has ended well."""
+        return self._position.latest
+
     async def run(self, chat: Chat) -> None:
         """Work the turn of an acquired chat to its end. Raises CancelledError when stopped."""
         bind_correlation(chat_id=str(chat.pk), runner_id=str(self.runner_id))
@@ -102,14 +128,19 @@ class TurnRunner:
         self.is_running = True
         try:
             setup = await in_database_thread(_set_up, chat)
-            async with open_toolset(setup.context) as toolset:
-                await self._turn(setup, toolset)
+            with self._recorded(chat, setup) as debug:
+                async with open_toolset(setup.context) as toolset:
+                    await self._turn(setup, toolset, debug)
         except UnusableModelError as error:
             log.warning("turn cannot start", reason=str(error))
             await self._fail(error_of_setup(error))
         except LLMError as error:
-            log.warning("turn failed", kind=str(error.kind), status=error.status_code)
+            kind, status = str(error.kind), error.status_code
+            log.warning("turn failed", kind=kind, status=status, detail=error.detail)
             await self._fail(error_of_call(error))
+        except HoldRefusedError as refused:
+            log.info("turn ended by a usage limit", needed_micros=refused.needed_micros)
+            await self._fail(error_of_limit(refused), summary=OUT_OF_MONEY)
         except (StateConflictError, TakenAwayError) as error:
             log.info("turn was taken away", reason=str(error))
         except Exception:
@@ -118,34 +149,68 @@ class TurnRunner:
         finally:
             self.is_running = False
 
-    async def _fail(self, error: dict[str, Any]) -> None:
+    async def _fail(self, error: dict[str, Any], *, summary: str = "") -> None:
         try:
-            await in_database_thread(runs.fail, self._position.fence, error)
+            await in_database_thread(runs.fail, self._position.fence, error, summary=summary)
         except StateConflictError as conflict:
             log.info("turn was taken away", reason=str(conflict))
 
-    async def _turn(self, setup: _Setup, toolset: Toolset) -> None:
+    def _recorded(self, chat: Chat, setup: _Setup) -> AbstractContextManager[RunRecorder]:
+        return recorded_run(
+            chat,
+            setup.call,
+            DebugRunKind.CHAT_TURN,
+            enabled=setup.is_recorded,
+            history_version=lambda: self._position.history_version,
+        )
+
+    async def _turn(self, setup: _Setup, toolset: Toolset, debug: RunRecorder) -> None:
         if setup.left_over:
             if await self._finish_step(setup, toolset):
                 return
             setup = await self._reloaded(setup)
+        provider = provider_of(setup.call, self.chat_id, setup.context.parent_chat_id)
+        purse = Purse(self._position, provider, setup.call, setup.prices)
         caller = ModelCaller(
             self._position,
-            provider_of(setup.call, self.chat_id),
+            provider,
             backend=self._backend,
             session=self._session,
             context_limit=setup.call.context_limit,
+            purse=purse,
+            debug=debug,
         )
-        for _ in range(MAX_STEPS):
-            result, writer = await caller.call(_request(setup, toolset), toolset)
+        compactor = self._compactor(setup, provider, purse, debug)
+        for taken in range(MAX_STEPS + 1):
+            upcoming = await compactor.after(setup.last_step, setup.prompt)
+            if upcoming is Next.END or taken == MAX_STEPS:
+                break
+            if upcoming is Next.RELOAD:
+                setup = await self._reloaded(setup)
+            request = request_of(setup.call, setup.prompt, toolset.specs, setup.context.plan_mode)
+            result, writer = await caller.call(request, toolset, setup.chain)
             if await self._end_step(setup, toolset, result, writer):
                 return
             setup = await self._reloaded(setup)
-        await in_database_thread(runs.finish, self._position.fence)
+        self._position.advance(await stored(runs.finish, self._position.fence))
 
     async def _reloaded(self, setup: _Setup) -> _Setup:
-        prompt = await in_database_thread(_read_prompt, self.chat_id, setup.inserts)
-        return replace(setup, prompt=prompt)
+        read = await in_database_thread(read_history, self.chat_id, setup.call, setup.inserts)
+        return replace(setup, prompt=read.prompt, last_step=read.last_step, chain=None)
+
+    def _compactor(
+        self, setup: _Setup, provider: Provider, purse: Purse, debug: RunRecorder
+    ) -> Compactor:
+        return Compactor(
+            self._position,
+            provider,
+            backend=self._backend,
+            session=self._session,
+            call=setup.call,
+            purse=purse,
+            threshold=setup.threshold,
+            debug=debug,
+        )
 
     # the end of a step
 
@@ -153,10 +218,15 @@ class TurnRunner:
         self, setup: _Setup, toolset: Toolset, result: StepResult, writer: PartWriter
     ) -> bool:
         """Carry out the calls of a step and store it; True when the turn has ended with it."""
-        message = result.message(setup.call.config_id, setup.prices.at(result.called_at))
-        if message is None or not result.calls or result.reason is not FinishReason.TOOL_CALLS:
-            await self._store(runs.finish, [message] if message else [], writer)
+        message = result.message(setup.call.config_id)
+        if message is None:
+            cost = result.cost(setup.call.config_id)
+            await self._store(partial(runs.finish, cost=cost), [], writer)
             return True
+        if not result.calls or result.reason is not FinishReason.TOOL_CALLS:
+            goes_on = is_due_after(result.usage, setup.threshold)
+            await self._store(runs.commit_step if goes_on else runs.finish, [message], writer)
+            return not goes_on
         return await self._answer_calls(
             setup, toolset, message, plan(result.calls, toolset), writer
         )
@@ -190,6 +260,7 @@ class TurnRunner:
             )
         messages = [message] if message else []
         for part in in_call_order(batch.calls, results):
+            count_result(setup.call, toolset, part)
             writer.add(Role.TOOL, part)
             messages.append(_tool_message(part, setup.call.config_id))
         change = runs.require_action if batch.of_client else runs.commit_step
@@ -205,23 +276,9 @@ class TurnRunner:
         writer: PartWriter,
     ) -> None:
         await writer.flush()
-        self._position.advance(await _written(change, self._position.fence, messages))
+        self._position.advance(await stored(change, self._position.fence, messages))
         self.is_running = change is runs.commit_step
         await writer.retire()
-
-
-async def _written(change: Callable[..., Progress], *args: Any) -> Progress:
-    """Store what a model call produced; it is paid for, so a database that is away is waited for.
-
-    Doing it twice is safe: after a write that did succeed the fence refuses the next one.
-    """
-    for pause in _WRITE_PAUSES:
-        try:
-            return await in_database_thread(change, *args)
-        except OperationalError as error:
-            log.warning("step not stored yet", error=str(error), retry_in=pause)
-            await asyncio.sleep(pause)
-    return await in_database_thread(change, *args)
 
 
 def _tool_message(part: dict[str, Any], model_config_id: UUID) -> NewMessage:
@@ -229,15 +286,23 @@ def _tool_message(part: dict[str, Any], model_config_id: UUID) -> NewMessage:
 
 
 def _set_up(chat: Chat) -> _Setup:
-    inserts = (user_instructions(personal_value(chat.owner_id, CUSTOM_PROMPT)),)
     call = resolve_model_call(chat.last_model_config_id, user_id=chat.owner_id)
+    own_threshold = COMPACTION_THRESHOLD.of(call.config_id)
+    personal = personal_values(chat.owner_id, CUSTOM_PROMPT, own_threshold, PERSONAL_DEBUG_LOGGING)
+    inserts = (user_instructions(personal[CUSTOM_PROMPT]),)
+    read = read_history(chat.pk, call, inserts)
+    request = request_of(call, read.prompt, (), chat.plan_mode)
     return _Setup(
         call=call,
         prices=price_list(call.config_id, now()),
         inserts=inserts,
-        prompt=_read_prompt(chat.pk, inserts),
+        prompt=read.prompt,
+        last_step=read.last_step,
+        chain=chain_of(read.rows, read.files, call, request, plan_mode=chat.plan_mode),
+        threshold=threshold_percent(personal[own_threshold], call.compression_threshold),
         left_over=open_calls(chat),
         context=_context_of(chat),
+        is_recorded=records_for(personal),
     )
 
 
@@ -249,23 +314,6 @@ def _context_of(chat: Chat) -> TurnContext:
         parent_chat_id=chat.parent_chat_id,
         mode=chat.mode,
         plan_mode=chat.plan_mode,
-        mcp_server_ids=chat.mcp_server_ids,
+        mcp_server_ids=server_ids_of(chat.mcp_server_ids),
         dynamic_tools=chat.dynamic_tools or (),
-    )
-
-
-def _read_prompt(chat_id: UUID, inserts: tuple[str, ...]) -> tuple[Message, ...]:
-    rows = prompt_messages(chat_id)
-    return prompt_from(rows, load_files(rows), inserts)
-
-
-def _request(setup: _Setup, toolset: Toolset) -> Request:
-    options = stored_options(setup.call.options)
-    return Request(
-        model=setup.call.model,
-        messages=setup.prompt,
-        tools=toolset.specs,
-        max_output_tokens=options.get("max_output_tokens") or DEFAULT_MAX_OUTPUT_TOKENS,
-        provider_options=options.get("provider_options") or {},
-        **{name: options[name] for name in _SAMPLING if options.get(name) is not None},
     )

@@ -21,11 +21,14 @@ import structlog
 import uvloop
 
 from chatd.chats import runs
+from chatd.core import metrics
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import live_backend
 from chatd.llm.client import create_session
+from chatd.turns.debug_thread import debug_thread
 from chatd.turns.fairness import FairShares, who_waits
 from chatd.turns.runner import StopCause, TurnRunner
+from chatd.turns.side_calls import SideCalls
 from chatd.turns.sweep import sweep
 from config.env import env
 
@@ -33,6 +36,9 @@ log = structlog.get_logger(__name__)
 
 _RELEASE_SECONDS = 20.0
 _STOP_SECONDS = _RELEASE_SECONDS + 5
+_SETTLE_SECONDS = 5.0
+_GAUGE_SECONDS = 5.0
+"""How old gauges of this process may be where another one shows them."""
 
 
 class Runtime:
@@ -45,6 +51,7 @@ class Runtime:
         self._guard = threading.Lock()
         self._running: set[Future[None]] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._side_calls: SideCalls | None = None
         self._resources = AsyncExitStack()
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._leased: dict[UUID, TurnRunner] = {}
@@ -87,6 +94,7 @@ class Runtime:
             log.error("turns did not stop in time; their leases will expire")
         for running in list(self._running):
             running.cancel()  # nobody may wait for a loop that has ended
+        debug_thread.settle(_SETTLE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_STOP_SECONDS)
 
@@ -102,12 +110,14 @@ class Runtime:
 
     async def _open(self) -> None:
         self._session = await self._resources.enter_async_context(create_session())
+        self._side_calls = SideCalls(self._session)
         await self._resources.enter_async_context(
             live_backend().listen_for_cancels(self._hear_cancel)
         )
         self._loops = [
             asyncio.create_task(self._every(env.lease_renew_seconds, self._renew)),
             asyncio.create_task(self._every(env.sweep_seconds, partial(in_database_thread, sweep))),
+            asyncio.create_task(self._every(_GAUGE_SECONDS, _refresh_gauges)),
         ]
 
     async def _close(self) -> None:
@@ -116,6 +126,8 @@ class Runtime:
         turns = dict(self._tasks)
         for runner_id in turns:
             self._stop_turn(runner_id, StopCause.SHUTDOWN)
+        if self._side_calls is not None:
+            await self._side_calls.stop()
         if turns:
             await asyncio.wait(turns.values(), timeout=_RELEASE_SECONDS)
         await self._resources.aclose()
@@ -125,7 +137,8 @@ class Runtime:
         shares = self._shares
         self._busy += 1
         try:
-            if self._busy < env.turn_slots and shares.has_room_for(owner_id):
+            is_free = self._busy < env.turn_slots and not self._somebody_waits
+            if is_free and shares.has_room_for(owner_id):
                 await self._run_one(chat_id, owner_id)
             else:
                 self._somebody_waits = True
@@ -163,6 +176,7 @@ class Runtime:
 
     async def _acquire_and_run(self, chat_id: UUID, runner_id: UUID) -> None:
         assert self._session is not None
+        assert self._side_calls is not None
         runner = TurnRunner(chat_id, runner_id, live_backend(), self._session)
         self._leased[runner_id] = runner
         acquiring = asyncio.ensure_future(
@@ -171,7 +185,10 @@ class Runtime:
         try:
             chat = await asyncio.shield(acquiring)
             if chat is not None:
-                await runner.run(chat)
+                self._side_calls.turn_began(chat)
+                with metrics.running_turn():
+                    await runner.run(chat)
+                self._side_calls.turn_ended(chat, runner.latest)
         except asyncio.CancelledError:
             # A transaction that is under way ends on its own; what it took is given back.
             await asyncio.gather(acquiring, return_exceptions=True)
@@ -212,6 +229,10 @@ class Runtime:
             except Exception:
                 log.exception("periodic work failed", work=getattr(work, "__name__", "sweep"))
             await asyncio.sleep(seconds)
+
+
+async def _refresh_gauges() -> None:
+    metrics.refresh()
 
 
 _runtime: Runtime | None = None

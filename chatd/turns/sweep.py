@@ -2,7 +2,8 @@
 
 Pending chats whose broker message was lost are sent again, first after two seconds and then at
 longer intervals, so that a long backlog is not multiplied. Expired leases make a chat pending
-again. Waits for client-side tools end at their deadline.
+again. Waits for client-side tools end at their deadline. So do debug runs that nobody
+writes to, and holds of calls that are over.
 """
 
 from collections.abc import Callable
@@ -10,18 +11,23 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from django.db.models import F, Q
+from django.db import DatabaseError, transaction
+from django.db.models import Exists, F, OuterRef, Q
 
 from chatd.chats import runs
+from chatd.chats.debug_writes import interrupt_stale
 from chatd.chats.models import Chat, Status
 from chatd.core.clock import now
 from chatd.live.dispatch import enqueue_turn
+from chatd.spending.ledger import release_holds
+from chatd.spending.ledger_models import OpenHold
 from config.env import env
 
 log = structlog.get_logger(__name__)
 
 BATCH = 200
 RESEND_AGAIN_SECONDS = 30
+DEBUG_STALE_SECONDS = 15 * 60
 
 
 def sweep() -> None:
@@ -29,6 +35,8 @@ def sweep() -> None:
     _recover_expired_leases()
     _expire_actions()
     _resend_pending()
+    _end_forgotten_debug_runs()
+    _release_forgotten_holds()
 
 
 def _recover_expired_leases() -> None:
@@ -68,6 +76,38 @@ def _resend_pending() -> None:
             log.warning("pending turn sent again", chat_id=str(chat_id))
             if not enqueue_turn(chat_id, owner_id):
                 return  # the broker is away: the next round tries again
+
+
+def _end_forgotten_debug_runs() -> None:
+    """End the debug runs of workers that were lost (engine 23); a failure keeps nothing else."""
+    try:
+        ended = interrupt_stale(now() - timedelta(seconds=DEBUG_STALE_SECONDS), at_most=BATCH)
+    except DatabaseError as error:
+        log.warning("debug runs not swept", error=type(error).__name__)
+        return
+    if ended:
+        log.info("forgotten debug runs ended", count=ended)
+
+
+def _release_forgotten_holds() -> None:
+    """Give back what nobody will settle: of calls that had to end, and of turns that are over.
+
+    What ends a turn ends its holds too; this is for what a lost process left behind.
+    """
+    instant = now()
+    running = Chat.objects.filter(runner_id=OuterRef("runner_id"), status=Status.RUNNING)
+    forgotten = OpenHold.objects.filter(
+        Q(expires_at__lt=instant)
+        | Q(
+            ~Exists(running),
+            runner_id__isnull=False,
+            created_at__lt=instant - timedelta(seconds=env.lease_seconds),
+        )
+    )
+    with transaction.atomic():
+        ids = list(forgotten.values_list("pk", flat=True)[:BATCH])
+        if ids and release_holds(ids, at=instant, note="The call was forgotten."):
+            log.warning("holds of forgotten calls released", count=len(ids))
 
 
 def _was_sent_lately(sent_at: datetime | None, pending_since: datetime, at: datetime) -> bool:

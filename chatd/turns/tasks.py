@@ -16,6 +16,7 @@ from chatd.core.coverage import log_secrets_notice
 from chatd.live.dispatch import RUN_TURN_TASK
 from chatd.turns.purge import purge
 from chatd.turns.runtime import process_runtime, stop_process_runtime
+from chatd.turns.scrape import serve_metrics
 from config.env import env
 
 
@@ -48,6 +49,8 @@ def purge_old() -> None:
 @worker_ready.connect(dispatch_uid="chatd-worker-ready")
 def _start(**_: Any) -> None:
     log_secrets_notice()
+    if env.metrics_port:
+        serve_metrics(env.metrics_port)
     process_runtime()
 
 

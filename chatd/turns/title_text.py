@@ -6,14 +6,12 @@ Pure functions. Does not belong here: which model is asked, storing.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from chatd.chats.models import ChatMessage, Role
 from chatd.chats.parts import text_of
 from chatd.llm.errors import shorten
-from chatd.llm.types import OutputSchema
+from chatd.llm.types import Request, SystemMessage, TextBlock, UserMessage
+from chatd.turns.proposals import QUOTES, proposal_schema, proposed
 
 MAX_WORDS = 8
 MAX_TITLE = 80
@@ -23,15 +21,9 @@ MAX_SAMPLE_TURN = 1400
 
 LAST_TURNS = 3
 
-TITLE_SCHEMA = OutputSchema(
-    name="propose_title",
-    schema={
-        "type": "object",
-        "properties": {"title": {"type": "string", "description": "The title of the chat"}},
-        "required": ["title"],
-        "additionalProperties": False,
-    },
-)
+MAX_TITLE_TOKENS = 256
+
+TITLE_SCHEMA = proposal_schema("propose_title", "title", "The title of the chat")
 
 RULES = f"""Write a title for the conversation below.
 
@@ -41,8 +33,6 @@ RULES = f"""Write a title for the conversation below.
 - No quotation marks, no emoji, no Markdown, no punctuation at the end.
 - Nothing but the title."""
 
-_FENCED = re.compile(r"```\w*\s*\n(.*?)\s*```", re.DOTALL)
-_QUOTES = "\"'`“”\u2018\u2019«»„ "
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
@@ -93,21 +83,20 @@ def _line(turn: _Turn) -> str:
     return f"{turn.role}: {shorten(turn.text, MAX_SAMPLE_TURN)}"
 
 
+def title_request(prompt: TitlePrompt) -> Request:
+    """Return what a model is asked; of no model."""
+    return Request(
+        model="",
+        messages=(
+            SystemMessage(text=prompt.instructions),
+            UserMessage(blocks=(TextBlock(text=prompt.latest),)),
+        ),
+        output=TITLE_SCHEMA,
+        max_output_tokens=MAX_TITLE_TOKENS,
+    )
+
+
 def read_title(answer: str) -> str:
     """Return the title of an answer, JSON or plain text; empty when it is none."""
-    fenced = _FENCED.fullmatch(answer.strip())
-    text = (fenced[1] if fenced else answer).strip()
-    if text.startswith("{"):
-        text = _member(text)
-    title = _BLANKS.sub(" ", text).strip(_QUOTES)[:MAX_TITLE].rstrip()
+    title = _BLANKS.sub(" ", proposed(answer, "title")).strip(QUOTES)[:MAX_TITLE].rstrip()
     return title if len(title.split()) <= MAX_WORDS else ""
-
-
-def _member(document: str) -> str:
-    """Return the `title` of a JSON object; empty when there is none, or it was cut."""
-    try:
-        found: Any = orjson.loads(document)
-    except orjson.JSONDecodeError:
-        return ""
-    title = found.get("title") if isinstance(found, dict) else None
-    return title if isinstance(title, str) else ""

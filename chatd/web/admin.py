@@ -1,7 +1,7 @@
-"""The settings of the deployment in the administration: one page for all of them.
+"""Pages of the administration that name things of several packages, and so belong to none.
 
-It stands here because it names models and shows the built-in prompt, which the package of the
-settings knows nothing of.
+The settings of the deployment name models and show the built-in prompt; what was spent names
+people, models and chats.
 """
 
 from django.contrib import admin, messages
@@ -13,7 +13,11 @@ from chatd.accounts.actor import Actor
 from chatd.accounts.models import User
 from chatd.core.action_admin import PageAdmin
 from chatd.preferences.models import SiteSetting
+from chatd.spending.models import Spend
 from chatd.web.settings_form import SettingsForm
+from chatd.web.spend.admin import SpendAdmin
+
+admin.site.register(Spend, SpendAdmin)
 
 
 @admin.register(SiteSetting)

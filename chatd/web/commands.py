@@ -5,6 +5,7 @@ A refused form shows the chat again with the reason, and with the text that was 
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -15,7 +16,9 @@ from django.views.decorators.http import require_http_methods
 
 from chatd.accounts.actor import acting
 from chatd.chats.actions import (
+    Decided,
     NewMessageRequest,
+    decide_call,
     delete_queued,
     interrupt_chat,
     promote_queued,
@@ -23,6 +26,7 @@ from chatd.chats.actions import (
 )
 from chatd.chats.properties import ChatChanges, update_chat
 from chatd.chats.selectors import get_own_chat_for, list_queue
+from chatd.chats.states import Decision
 from chatd.core.errors import ChatdError, ErrorCode, bad_request, conflict
 from chatd.web.forms import posted_message, posted_text
 from chatd.web.selectors import get_chat_page
@@ -35,7 +39,7 @@ def _command(act: Callable[..., None]) -> Callable[..., HttpResponse]:
     @require_http_methods(["GET", "HEAD", "POST"])
     @login_required
     @wraps(act)
-    def view(request: HttpRequest, chat_id: UUID, **path: int) -> HttpResponse:
+    def view(request: HttpRequest, chat_id: UUID, **path: Any) -> HttpResponse:
         if request.method == "POST":
             try:
                 act(request, chat_id, **path)
@@ -72,6 +76,15 @@ def send(request: HttpRequest, chat_id: UUID) -> None:
 def interrupt(request: HttpRequest, chat_id: UUID) -> None:
     """Stop the answer that is being written; what there is of it stays."""
     interrupt_chat(acting(request), chat_id)
+
+
+@_command
+def decide(request: HttpRequest, chat_id: UUID, call_id: UUID) -> None:
+    """Decide about a tool call that is in doubt."""
+    chosen = request.POST.get("decision", "")
+    if chosen not in set(Decision):
+        raise bad_request("Choose what to do with the tool call.")
+    decide_call(acting(request), chat_id, lambda: Decided(call_id, Decision(chosen)))
 
 
 @_command

@@ -7,20 +7,25 @@ escaped by the template, except `html`, which `markdown` has made safe.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import orjson
 from django.utils.safestring import SafeString
 
 from chatd.chats.models import ChatMessage, ChatQueuedMessage, Role, Status
-from chatd.chats.parts import public_parts
+from chatd.chats.parts import is_of_compaction, public_parts
 from chatd.live.writer import Streamed
 from chatd.web.markdown import is_safe_link, render_markdown
 
 MAX_SHOWN_CHARACTERS = 20_000
 """Of one tool call, result or file; the rest is available through the API."""
 
-SUMMARY_TOOL = "chat_summarized"
+MOST_LINKS = 3
+"""More links in a row than these are folded."""
+
+PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+"""Types that every browser shows, and that hold no scripts."""
 
 STATUS_LABELS: Mapping[str, str] = {
     Status.WAITING: "Ready",
@@ -49,7 +54,11 @@ ROLE_LABELS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One visible piece: `kind` is text, plain, reasoning, call, result, file, link or note."""
+    """One visible piece.
+
+    `kind` is text, plain, reasoning, call, result, summary, file, image, link, links or note.
+    `links` are those of a block that folds many of them.
+    """
 
     kind: str
     text: str = ""
@@ -58,6 +67,7 @@ class Block:
     url: str = ""
     is_error: bool = False
     omitted: int = 0
+    links: Sequence["Block"] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +95,36 @@ def message_view(
     """
     is_user = message.role == Role.USER
     author = owner_name if is_user and owner_name else ROLE_LABELS.get(message.role, message.role)
-    parts = public_parts(message.content)
+    parts = public_parts(_whole_texts(message.content))
     blocks = [_block(part, markdown=not is_user) for part in parts]
     return MessageView(
         id=message.pk,
         role=message.role,
         author=author,
-        blocks=[block for block in blocks if block is not None],
+        blocks=_folded(block for block in blocks if block is not None),
         created_at=message.created_at,
         can_edit=can_edit and is_user,
     )
+
+
+def _whole_texts(content: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Return the parts, with sentences whole that Anthropic cut where it cites a page."""
+    whole: list[dict[str, Any]] = []
+    for part in content or []:
+        last = whole[-1] if whole else None
+        if last and last["type"] == part["type"] == "text" and (_cites(last) or _cites(part)):
+            whole[-1] = part | {"text": last["text"] + part["text"]}
+            # what comes next goes on, whether it cites or not
+            whole[-1]["provider_metadata"] = {"anthropic": {"citations": True}}
+        else:
+            whole.append(part)
+    return whole
+
+
+def _cites(part: Mapping[str, Any]) -> bool:
+    sections = part.get("provider_metadata")
+    section = sections.get("anthropic") if isinstance(sections, dict) else None
+    return isinstance(section, dict) and bool(section.get("citations"))
 
 
 def queued_view(queued: ChatQueuedMessage) -> QueuedView:
@@ -122,10 +152,24 @@ def live_blocks(streamed: Iterable[Streamed]) -> list[Block]:
             block = _live_call(part, blocks[known] if known < len(blocks) else None)
             blocks[known : known + 1] = [block]
             continue
+        if is_of_compaction(part) and not part.get("is_error"):
+            continue  # its message stands above already
         shown = _block(part, markdown=False)
         if shown is not None:
             blocks.append(shown)
-    return blocks
+    return _folded(blocks)
+
+
+def _folded(blocks: Iterable[Block]) -> list[Block]:
+    """Return the blocks, with many links in a row as one block that can be opened."""
+    folded: list[Block] = []
+    for is_link, run in groupby(blocks, lambda block: block.kind == "link"):
+        found = list(run)
+        if is_link and len(found) > MOST_LINKS:
+            folded.append(Block(kind="links", label=f"{len(found)} sources", links=found))
+        else:
+            folded += found
+    return folded
 
 
 def _live_call(part: Mapping[str, Any], before: Block | None) -> Block:
@@ -146,9 +190,10 @@ def _block(part: Mapping[str, Any], *, markdown: bool) -> Block | None:
             text = str(part.get("text", ""))
             return Block(kind="reasoning", label="Reasoning", text=text) if text.strip() else None
         case "tool-call":
-            return _call(part)
+            # of a compaction one line is shown: the result, which is stored with the call
+            return None if is_of_compaction(part) else _call(part)
         case "tool-result":
-            return _result(part)
+            return _summary(part) if is_of_compaction(part) else _result(part)
         case "source":
             return _source(part)
         case _:
@@ -168,8 +213,9 @@ def _call(part: Mapping[str, Any]) -> Block:
 
 
 def _call_label(part: Mapping[str, Any]) -> str:
-    name = str(part.get("tool_name") or "a tool")
-    return "Summarising earlier messages" if name == SUMMARY_TOOL else f"Calls {name}"
+    if is_of_compaction(part):
+        return "Summarising earlier messages"
+    return f"Calls {part.get('tool_name') or 'a tool'}"
 
 
 def _result(part: Mapping[str, Any]) -> Block:
@@ -179,9 +225,23 @@ def _result(part: Mapping[str, Any]) -> Block:
     if failed and isinstance(value, dict) and isinstance(value.get("error"), str):
         value = value["error"]
     label = f"{name} failed" if failed else f"Result of {name}"
-    if name == SUMMARY_TOOL and not failed:
-        label = "Earlier messages were summarised"
     return _cut(Block(kind="result", label=label, text=_json_text(value), is_error=failed))
+
+
+def _summary(part: Mapping[str, Any]) -> Block:
+    """Return what a compaction came to: the summary, or why there is none."""
+    value = part.get("result")
+    result = value if isinstance(value, dict) else {}
+    if part.get("is_error"):
+        label = "Earlier messages could not be summarised"
+        return Block(kind="summary", label=label, text=str(result.get("error", "")), is_error=True)
+    summary = str(result.get("summary", ""))
+    return Block(
+        kind="summary",
+        label="Earlier messages were summarised to make room",
+        html=render_markdown(summary[:MAX_SHOWN_CHARACTERS]),
+        omitted=max(len(summary) - MAX_SHOWN_CHARACTERS, 0),
+    )
 
 
 def _source(part: Mapping[str, Any]) -> Block:
@@ -199,13 +259,34 @@ def _attachment(part: Mapping[str, Any]) -> Block | None:
             label = f"{part.get('file_name', '')}, lines {start} to {end}"
             return _cut(Block(kind="file", label=label, text=str(part.get("content", ""))))
         case "file":
-            return Block(kind="note", label=f"File: {part.get('name') or part.get('media_type')}")
+            return _file(part)
         case "context-file":
             return Block(kind="note", label=f"Context file: {part.get('context_file_path', '')}")
         case "skill":
             return Block(kind="note", label=f"Skill: {part.get('skill_name', '')}")
         case _:
             return None
+
+
+def _file(part: Mapping[str, Any]) -> Block:
+    """Return a picture to look at, and of any other file what it is called."""
+    media_type = str(part.get("media_type", ""))
+    name = str(part.get("name") or media_type)
+    if media_type not in PICTURES:
+        return Block(kind="note", label=f"File: {name}")
+    if file_id := part.get("file_id"):
+        url = f"/api/experimental/chats/files/{file_id}"
+    elif data := part.get("data"):
+        url = f"data:{media_type};base64,{data}"
+    else:
+        return Block(kind="note", label=f"File: {name}")
+    return Block(kind="image", label=name, url=url)
+
+
+def call_block(call: Mapping[str, Any]) -> Block:
+    """Return a tool call, by the name of its tool, to be opened for its arguments."""
+    name = str(call.get("tool_name") or "A tool")
+    return _cut(Block(kind="call", label=name, text=_json_text(call.get("args"))))
 
 
 def _json_text(value: Any) -> str:

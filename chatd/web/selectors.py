@@ -13,6 +13,7 @@ from chatd.chats import shapes
 from chatd.chats.digests import list_digests_for
 from chatd.chats.filters import parse_search
 from chatd.chats.models import BUSY, ArchiveDigest, Chat, ChatMessage, Role, Status
+from chatd.chats.open_steps import calls_in_doubt
 from chatd.chats.partial import read_partial
 from chatd.chats.search import search_chats_for
 from chatd.chats.selectors import (
@@ -31,10 +32,13 @@ from chatd.core.words import search_phrases
 from chatd.live.writer import fold_parts
 from chatd.providers.models import DEMO_PROVIDER, ModelConfig
 from chatd.providers.personal import root_model_of
+from chatd.spending.reports import cost_of_chat
+from chatd.spending.scopes import ChatCost
 from chatd.web.presentation import (
     Block,
     MessageView,
     QueuedView,
+    call_block,
     live_blocks,
     message_view,
     queued_view,
@@ -83,6 +87,14 @@ class ChatListPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtView:
+    """A tool call that a person has to decide about."""
+
+    id: UUID
+    block: Block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChatPage:
     """One chat as of one moment. `newest_id` is the cursor from which the stream goes on."""
 
@@ -103,7 +115,10 @@ class ChatPage:
     can_suggest: bool
     can_share: bool
     error: shapes.ChatError | None
+    doubts: Sequence[DoubtView]
     retry: dict[str, Any] | None
+    cost: ChatCost | None
+    """For who owns the chat, once it has cost something."""
 
     @property
     def is_shared(self) -> bool:
@@ -195,7 +210,9 @@ def get_chat_page(user: User, chat_id: UUID, *, before_id: int = 0) -> ChatPage:
         can_suggest=is_own and may_change,
         can_share=can_share(chat, rights),
         error=error_body(chat.last_error),
+        doubts=_doubts(chat),
         retry=_open_retry(chat),
+        cost=_cost(chat) if is_own else None,
     )
 
 
@@ -253,6 +270,19 @@ def _live(chat: Chat) -> list[Block]:
     partial = read_partial(chat)
     parts = partial.parts if partial else ()
     return live_blocks(fold_parts((part.role, part.part) for part in parts))
+
+
+def _doubts(chat: Chat) -> list[DoubtView]:
+    if chat.status != Status.ERROR:
+        return []
+    return [DoubtView(id=entry.id, block=call_block(entry.call)) for entry in calls_in_doubt(chat)]
+
+
+def _cost(chat: Chat) -> ChatCost | None:
+    """Return what a chat cost with its sub-chats; None where no model was called yet."""
+    part = chat.pk if chat.root_chat_id else None
+    cost = cost_of_chat(chat.root_chat_id or chat.pk, chat_id=part)
+    return cost if cost.kinds else None
 
 
 def _open_retry(chat: Chat) -> dict[str, Any] | None:

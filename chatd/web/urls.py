@@ -3,7 +3,7 @@
 from django.urls import path
 
 from chatd.web import commands, edits, sharing, single_sign_on, titles, views
-from chatd.web.settings_pages import chats, keys, profile, tokens, tools
+from chatd.web.settings_pages import chats, keys, profile, spending, tokens, tools
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("settings/tokens/<str:key_id>/revoke", tokens.revoke, name="revoke_token"),
     path("settings/keys", keys.keys, name="settings_keys"),
     path("settings/chats", chats.chats, name="settings_chats"),
+    path("settings/spending", spending.spending, name="settings_spending"),
     path("settings/tools", tools.tools, name="settings_tools"),
     path("settings/tools/<uuid:server_id>/connect", tools.connect, name="connect_tool"),
     path("settings/tools/<uuid:server_id>/connected", tools.finish, name="finish_tool_connection"),
@@ -29,6 +30,7 @@ urlpatterns = [
     path("chats/<uuid:chat_id>/change", commands.change, name="change"),
     path("chats/<uuid:chat_id>/send", commands.send, name="send"),
     path("chats/<uuid:chat_id>/interrupt", commands.interrupt, name="interrupt"),
+    path("chats/<uuid:chat_id>/doubts/<uuid:call_id>", commands.decide, name="decide"),
     path("chats/<uuid:chat_id>/title", titles.rename, name="rename"),
     path("chats/<uuid:chat_id>/title/suggest", titles.suggest, name="suggest_title"),
     path("chats/<uuid:chat_id>/queue/<int:queued_id>/remove", commands.remove, name="remove"),

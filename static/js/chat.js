@@ -145,7 +145,10 @@ function setStatus(next) {
   for (const button of document.querySelectorAll("[data-when-busy]")) button.hidden = !isBusy;
   for (const button of document.querySelectorAll("[data-when-idle]")) button.hidden = isBusy;
   byId("action-notice").hidden = next !== "requires_action";
+  const doubts = document.getElementById("doubts");
+  if (doubts && next !== "error") doubts.hidden = true;
   if (next !== "error") byId("error-notice").hidden = true;
+  else if (was !== next && was) resync(); // the server knows whether a tool call is in doubt
   else if (byId("error-notice").hidden) leftover();
   if (next !== "running") byId("retry-notice").hidden = true;
   if (was !== next) announcer.say(labels[next] ?? next);
@@ -191,6 +194,19 @@ function showTitle(fresh) {
 }
 
 watchTitleForm({ onRenamed: showTitle });
+
+// A title that came by itself, or from elsewhere; only the watch socket tells of it. It has no
+// replay, so the server is asked on every connect.
+function onWatched({ kind, chat }) {
+  if (kind === "title_change" && chat.id === chatId) showNamed(chat);
+}
+
+function showNamed({ title }) {
+  document.title = `${title} · chatd`;
+  page.querySelector("h1").textContent = title;
+  const box = byId("title");
+  if (box && !byId("title-edit").open) box.value = box.defaultValue = title;
+}
 
 function showQueue(queued) {
   const template = byId("queued-row").content.firstElementChild;
@@ -344,4 +360,13 @@ if (page.dataset.live === "yes") {
     },
     mayRetry,
   });
+  if (page.dataset.own === "yes") {
+    new LiveSocket({
+      url: () => "/api/experimental/chats/watch",
+      onOpen: () => call("GET", chatUrl(chatId)).then(showNamed, () => {}),
+      onFrame: onWatched,
+      onOffline: () => {},
+      mayRetry,
+    });
+  }
 }

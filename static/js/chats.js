@@ -35,6 +35,9 @@ function newRow(chat) {
 
 function show(row, chat) {
   row.querySelector(".chat-title").textContent = chat.title;
+  const summary = row.querySelector(".chat-summary");
+  summary.textContent = chat.last_turn_summary ?? "";
+  summary.hidden = !chat.last_turn_summary;
   const badge = row.querySelector(".badge");
   const wasBusy = BUSY.has(badge.dataset.status);
   badge.dataset.status = chat.status;
@@ -53,7 +56,7 @@ function moveUp(row) {
 function onEvent({ kind, chat }) {
   if (chat.parent_chat_id) return;
   let row = rowOf(chat.id);
-  if (kind === "deleted") {
+  if (kind === "deleted" || chat.archived) {
     row?.remove();
   } else {
     row ??= newRow(chat);

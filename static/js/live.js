@@ -2,6 +2,7 @@
 // per animation frame; the stored message, rendered by the server, takes the bubble's place.
 
 const CHUNK_CHARACTERS = 2000;
+const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
 
 export class LiveBubble {
   constructor(element) {
@@ -35,7 +36,11 @@ export class LiveBubble {
         this.addCall(part);
         break;
       case "tool-result":
+        if (isCompaction(part) && !part.is_error) return; // its message stands above already
         this.addResult(part);
+        break;
+      case "file":
+        if (!this.addPicture(part)) return;
         break;
       default:
         return;
@@ -45,6 +50,7 @@ export class LiveBubble {
   }
 
   addText(kind, text) {
+    if (!text) return;
     let block = this.blocks.at(-1);
     if (block?.kind !== kind) {
       if (kind === "text" && !text.trim()) return;
@@ -60,7 +66,8 @@ export class LiveBubble {
       block = this.newBlock("call");
       this.calls.set(part.tool_call_id, block);
     }
-    if (part.tool_name) block.summary.textContent = `Calls ${part.tool_name}`;
+    if (isCompaction(part)) block.summary.textContent = "Summarising earlier messages";
+    else if (part.tool_name) block.summary.textContent = `Calls ${part.tool_name}`;
     if ("args" in part) {
       this.replaceText(block, pretty(part.args));
     } else if (part.args_delta) {
@@ -75,11 +82,27 @@ export class LiveBubble {
     this.calls.set(key, block);
     const name = part.tool_name || "the tool";
     block.summary.textContent = part.is_error ? `${name} failed` : `Result of ${name}`;
+    if (isCompaction(part)) block.summary.textContent = "Earlier messages could not be summarised";
     block.element.classList.toggle("part-failed", Boolean(part.is_error));
     if (part.result_reset || "result" in part) this.replaceText(block, "");
     const text = "result" in part ? pretty(part.result) : (part.result_delta ?? "");
     block.text += text;
     block.waiting += text;
+  }
+
+  /** Show a picture that the model made; other files are shown once they are stored. */
+  addPicture({ media_type, data }) {
+    if (!PICTURES.has(media_type) || !data) return false;
+    const block = this.newBlock("picture");
+    const picture = document.createElement("img");
+    picture.src = `data:${media_type};base64,${data}`;
+    picture.alt = media_type;
+    const figure = document.createElement("figure");
+    figure.className = "picture";
+    figure.append(picture);
+    block.element.replaceWith(figure);
+    block.element = figure;
+    return true;
   }
 
   replaceText(block, text) {
@@ -140,6 +163,11 @@ export class LiveBubble {
     }
     return false;
   }
+}
+
+function isCompaction(part) {
+  const id = part.tool_call_id ?? "";
+  return part.tool_name === "chat_summarized" && id.startsWith("chat_summarized_");
 }
 
 function joined(items, wanted) {

@@ -10,9 +10,10 @@ from django.test import Client
 from chatd.accounts.models import Organization, User
 from chatd.chats import runs, states
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status
+from chatd.chats.new_messages import NewMessage
+from chatd.chats.open_steps import CallState, OpenCall
 from chatd.chats.parts import ToolCallPart, to_stored
 from chatd.chats.runs import Fence
-from chatd.chats.transition import NewMessage
 from chatd.core.errors import NOT_FOUND_MESSAGE
 from chatd.providers.models import ModelConfig
 from tests.api.documented import check_answer
@@ -206,6 +207,16 @@ class Chats:
     def requiring_action(self, *ids: str) -> Chat:
         chat = self.pending(dynamic_tools=[TOOL])
         runs.require_action(start(chat), [calls(*(ids or ("call-1",)))])
+        return fresh(chat)
+
+    def doubting(self, *ids: str) -> Chat:
+        """Return a chat whose worker was lost in the middle of tool calls."""
+        chat = self.pending()
+        fence = start(chat)
+        message = calls(*(ids or ("call-1",)))
+        begun = [OpenCall(call=call, state=CallState.BEGUN) for call in message.content]
+        runs.open_step(fence, message, begun)
+        assert runs.release(chat.pk, fence.runner_id)
         return fresh(chat)
 
     def archived(self) -> Chat:

@@ -9,6 +9,7 @@ from chatd.accounts.actions import create_token, create_user
 from chatd.accounts.models import Group, LoginType, User
 from chatd.audit.actions import Author
 from chatd.chats.models import Chat, ChatMessage, Role
+from chatd.chats.open_steps import calls_in_doubt
 from chatd.mcp.models import AuthType, MCPServerConfig
 from chatd.preferences.actions import store_settings
 from chatd.preferences.registry import DEBUG_LOGGING_ALLOWED, PERSONAL_OVERRIDES_ALLOWED
@@ -101,6 +102,8 @@ class Route:
         if "{message}" in path:
             first = ChatMessage.objects.get(chat=chat, role=Role.USER)
             path = path.replace("{message}", str(first.pk))
+        if "{call}" in path:
+            path = path.replace("{call}", str(calls_in_doubt(chat)[0].id))
         if "{queued}" in path:
             path = path.replace("{queued}", str(queue(chat).pk))
         if "{config}" in path:
@@ -179,6 +182,18 @@ TOOL_RESULTS = Route(
     chat=Chats.requiring_action,
     body={"results": [{"tool_call_id": "call-1", "output": {"found": 1}, "is_error": False}]},
     owner_only="submit tool results",
+)
+CALLS_IN_DOUBT = Route(
+    "calls in doubt", "GET", "/chats/{chat}/calls-in-doubt", 200, chat=Chats.doubting, reads=True
+)
+DECIDE_CALL = Route(
+    "decide call",
+    "POST",
+    "/chats/{chat}/calls-in-doubt/{call}",
+    204,
+    chat=Chats.doubting,
+    body={"decision": "done", "output": {"found": 1}},
+    owner_only="decide about tool calls",
 )
 REGENERATE_TITLE = Route(
     "regenerate title",
@@ -302,6 +317,10 @@ _GROUP_OVERRIDE = f"{_LIMITS}/group-overrides/{{group_id}}"
 _LIMIT = {"spend_limit_micros": DOLLARS}
 LIMIT_STATUS = Route("limit status", "GET", f"{_LIMITS}/status", 200, reads=True)
 GET_LIMITS = Route("get limits", "GET", _LIMITS, 200, reads=True, admin=True)
+COSTS = [
+    Route("cost summary", "GET", "/chats/cost/me/summary", 200, reads=True),
+    Route("cost users", "GET", "/chats/cost/users", 200, reads=True, admin=True),
+]
 LIMIT_CHANGES = [
     Route("put limits", "PUT", _LIMITS, 200, body=_LIMIT | {"period": "day"}, admin=True),
     Route("put override", "PUT", _OVERRIDE, 200, body=_LIMIT, admin=True),
@@ -451,6 +470,8 @@ ROUTES = [
     DELETE_QUEUED,
     PROMOTE,
     TOOL_RESULTS,
+    CALLS_IN_DOUBT,
+    DECIDE_CALL,
     REGENERATE_TITLE,
     PROPOSE_TITLE,
     STREAM,
@@ -462,6 +483,7 @@ ROUTES = [
     *OWN_CONFIG,
     LIMIT_STATUS,
     GET_LIMITS,
+    *COSTS,
     *LIMIT_CHANGES,
     *PROVIDERS,
     *OWN_KEYS,

@@ -148,6 +148,7 @@ READS_ACL = _row("ok 404   404    ok    ok    404     404   ok   ok    ok       
 SHARES = _row("ok   404    404    ok    ok    404     404   403  403   403      400  404      401")
 CREATES = _row("ok  ok     403    ok    ok    ok      ok    403  ok    ok       403  403      401")
 ANYBODY = _row("ok  ok     ok     ok    ok    ok      ok    ok   ok    ok       ok   ok       401")
+SPENDS = _row("ok  ok      403    ok    ok    ok      ok    ok   ok    ok       ok   ok       401")
 FOR_ADMINS = _row("404 404  404   404   ok    404     404   404  404   404      404  404      401")
 AUDITED = _row("404  404    404   404   ok    ok      404   404  404   404      404  404      401")
 REPORTS = _row("403  403    403   403   ok    ok      403   403  403   403      403  403      401")
@@ -185,6 +186,8 @@ MATRIX: dict[str, dict[Caller, str]] = {
     "delete queued": UPDATES,
     "promote": OWN,
     "tool results": OWN,
+    "calls in doubt": READS,
+    "decide call": OWN,
     "regenerate title": OWN,
     "propose title": OWN,
     "stream": READS,
@@ -205,6 +208,8 @@ MATRIX: dict[str, dict[Caller, str]] = {
     **{route.name: ANYBODY for route in OWN_CONFIG},
     "limit status": ANYBODY,
     "get limits": REPORTS,
+    "cost summary": SPENDS,
+    "cost users": CHANGES,
     **{route.name: CHANGES for route in LIMIT_CHANGES},
     **{route.name: CHANGES for route in PROVIDERS},
     "list older providers": SHOWN,

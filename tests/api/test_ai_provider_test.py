@@ -185,12 +185,18 @@ def test_a_provider_that_is_silent_is_given_up(
     assert "did not start responding in time" in tried(root, new(server))["detail"]
 
 
-def test_kinds_that_cannot_be_called_yet_say_so(root: Api, server: ModelsServer) -> None:
+def test_anthropic_is_asked_with_its_own_headers(root: Api, server: ModelsServer) -> None:
     shown = tried(root, new(server, type="anthropic"))
-    assert shown["detail"] == "Anthropic models cannot be used yet. Choose another provider."
+    assert shown["ok"] is True
+    (headers,) = server.asked
+    assert (headers["x-api-key"], headers["anthropic-version"]) == (KEY, "2023-06-01")
+    assert "Authorization" not in headers
+
+
+def test_bedrock_has_no_list_to_try_it_with(root: Api, server: ModelsServer) -> None:
     on_bedrock = {"_type": "bedrock", "_version": 1, "region": "eu-west-1"}
     shown = tried(root, new(server, type="bedrock", settings=on_bedrock, api_keys=[]))
-    assert shown["detail"].startswith("AWS Bedrock models cannot be used yet.")
+    assert shown["detail"] == "AWS Bedrock does not tell which models it has."
     assert server.asked == []
 
 

@@ -8,8 +8,8 @@ from django.test.utils import CaptureQueriesContext
 
 from chatd.chats import runs, states
 from chatd.chats.models import Chat, ChatMessage, Role, Visibility
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.search import MAX_HITS
-from chatd.chats.transition import NewMessage
 from tests.api.client import Answer, Api, assistant, start, text_part
 from tests.support.people import text, user_content
 

@@ -1,6 +1,6 @@
 """Every list and page asks the database as often for a hundred rows as for one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from urllib.parse import quote
 from uuid import uuid4
@@ -27,6 +27,7 @@ from chatd.chats.models import (
     Role,
 )
 from chatd.core.clock import now
+from chatd.providers.models import ModelConfig
 from tests.api.client import Api, Chats
 from tests.support.people import text
 
@@ -71,6 +72,33 @@ def messages(chats: Chats, chat: Chat, count: int) -> None:
     )
     ChatQueuedMessage.objects.bulk_create(
         ChatQueuedMessage(chat=chat, content=text("x"), size_bytes=1) for _ in range(count)
+    )
+
+
+def answers(chats: Chats, chat: Chat, count: int) -> None:
+    """Answers of so many models in so many chats."""
+    config = chat.last_model_config
+    configs = ModelConfig.objects.bulk_create(
+        ModelConfig(ai_provider=config.ai_provider, provider=config.provider, model=uuid4().hex)
+        for _ in range(count)
+    )
+    made = Chat.objects.bulk_create(_copy(chat) for _ in range(count))
+    _answer(zip(made, configs, strict=True))
+
+
+def spenders(chats: Chats, chat: Chat, count: int) -> None:
+    """People with an answer in a chat of theirs."""
+    users = User.objects.bulk_create(User(username=uuid4().hex) for _ in range(count))
+    made = [_copy(chat) for _ in users]
+    for one, user in zip(made, users, strict=True):
+        one.owner = user
+    _answer((one, None) for one in Chat.objects.bulk_create(made))
+
+
+def _answer(about: Iterable[tuple[Chat, ModelConfig | None]]) -> None:
+    answer = {"revision": 1, "role": Role.ASSISTANT, "content": [], "total_cost_micros": 5}
+    ChatMessage.objects.bulk_create(
+        ChatMessage(chat=chat, model_config=config, **answer) for chat, config in about
     )
 
 
@@ -126,6 +154,8 @@ COSTS: list[tuple[str, Fill, int, int]] = [
     ("/chats/{chat}/messages?limit=200&after_id=1", messages, 100, 4),
     ("/chats/{chat}/prompts", messages, 100, 4),
     ("/chats/{chat}/acl", readers, 100, 6),
+    ("/chats/cost/me/summary", answers, 100, 10),
+    ("/chats/cost/users?limit=200", spenders, 100, 4),
     ("/api/v2/users?limit=200", people, 100, 4),
     ("/api/v2/users?limit=200&q=u", people, 100, 4),
     ("/api/v2/users/me/keys/tokens", people, 100, 2),
@@ -146,7 +176,7 @@ def test_a_hundred_rows_cost_as_much_as_one(
     path: str, fill: Fill, many: int, cost: int, alice: Api, root: Api, chats: Chats
 ) -> None:
     chat = chats.pending()
-    api = root if fill is people and "/me/" not in path else alice
+    api = root if fill in (people, spenders) and "/me/" not in path else alice
     called = path.replace("{chat}", str(chat.pk))
     api.get(called)  # the first use of a token is recorded
     sizes = []

@@ -7,11 +7,11 @@ import pytest
 
 from chatd.chats import runs
 from chatd.chats.models import Chat, Role
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.parts import ToolCallPart, to_stored
 from chatd.chats.selectors import prompt_messages
-from chatd.chats.transition import NewMessage
-from chatd.llm.openai_chat_request import encode
 from chatd.llm.types import Provider, Request
+from chatd.llm.wires.openai_chat.request import encode
 from chatd.turns.prompt import prompt_from
 from tests.api.client import TOOL, Api, Chats, fresh, start, text_part
 

@@ -4,8 +4,8 @@ import pytest
 
 from chatd.chats import runs, states
 from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status, Visibility
+from chatd.chats.new_messages import NewMessage, StepUsage
 from chatd.chats.partial import Partial
-from chatd.chats.transition import NewMessage, StepUsage
 from chatd.providers.model_configs import delete_model_config, save_model_config
 from chatd.providers.models import ModelConfig
 from tests.api.client import (

@@ -84,7 +84,7 @@ def test_everything_that_can_be_set_comes_back(root: Api, model: ModelConfig) ->
         "temperature": 0.5,
         "max_output_tokens": 9,
         "cost": {INPUT: "2.5", OUTPUT: "0"},
-        "provider_options": {"openaicompat": {"user": "u\u0000", "reasoning_effort": "odd"}},
+        "provider_options": {"openaicompat": {"user": "u\u0000", "reasoning_effort": "High"}},
     }
     body = created(
         root,

@@ -1,7 +1,7 @@
 """Chats put into a state, and the events of the law as calls of the real functions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,13 +10,20 @@ import msgspec
 
 from chatd.chats import runs, states
 from chatd.chats.law import Event
-from chatd.chats.models import Chat, ChatMessage, ChatQueuedMessage, Role, Status
+from chatd.chats.models import (
+    Chat,
+    ChatMessage,
+    ChatQueuedMessage,
+    Role,
+    Status,
+    Visibility,
+)
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.open_steps import CallState, OpenCall, calls_in_doubt
 from chatd.chats.partial import Partial
-from chatd.chats.parts import ToolResultPart
+from chatd.chats.parts import SUMMARY_TOOL, ToolResultPart
 from chatd.chats.runs import Fence
 from chatd.chats.step_models import OpenStep
-from chatd.chats.transition import NewMessage
 from chatd.core.clock import now
 from tests.support.people import text, user_content
 
@@ -51,6 +58,22 @@ def result_of(call: dict[str, Any]) -> NewMessage:
         }
     ]
     return NewMessage(role=Role.TOOL, content=content)
+
+
+def summary(words: str = "what was said") -> list[NewMessage]:
+    """Return the three messages of a compaction."""
+    call = call_part(SUMMARY_TOOL)
+    call["tool_call_id"] = f"{SUMMARY_TOOL}_{call['tool_call_id']}"
+    shown = NewMessage(role=Role.ASSISTANT, content=[call], visibility=Visibility.USER)
+    hidden = NewMessage(role=Role.USER, content=text(words), visibility=Visibility.MODEL)
+    return [replace(row, compressed=True) for row in (hidden, shown, result_of(call))]
+
+
+def cost(micros: int = 5) -> NewMessage:
+    """Return the hidden row of a call beside the conversation."""
+    return NewMessage(
+        role=Role.ASSISTANT, content=[], visibility=Visibility.MODEL, total_cost_micros=micros
+    )
 
 
 def fence_of(chat: Chat) -> Fence:
@@ -163,6 +186,7 @@ CALLS: dict[Event, Callable[[Attempt], Any]] = {
         fence_of(a.chat), {"attempt": 1, "delay_ms": 1, "error": "again"}
     ),
     Event.COMMIT_STEP: lambda a: runs.commit_step(fence_of(a.chat), [answer()]),
+    Event.COMPACT: lambda a: runs.compact(fence_of(a.chat), summary(), cost()),
     Event.FINISH: lambda a: runs.finish(fence_of(a.chat), [answer()]),
     Event.REQUIRE_ACTION: lambda a: runs.require_action(fence_of(a.chat), [answer(call_part())]),
     Event.FAIL: lambda a: runs.fail(fence_of(a.chat), {"message": "broken", "kind": "generic"}),

@@ -113,6 +113,7 @@ ANNOUNCED: list[tuple[Event, Status, bool, set[str], list[str]]] = [
     (Event.ACQUIRE, Status.PENDING, False, {"status", "worker_id"}, []),
     (Event.RETRY, Status.RUNNING, False, {"retry"}, []),
     (Event.COMMIT_STEP, Status.RUNNING, False, {"after_message_id"}, []),
+    (Event.COMPACT, Status.RUNNING, False, {"after_message_id"}, []),
     (
         Event.FINISH,
         Status.RUNNING,
@@ -125,14 +126,18 @@ ANNOUNCED: list[tuple[Event, Status, bool, set[str], list[str]]] = [
         Status.RUNNING,
         True,
         {"after_message_id", "queue_update", "status"},
-        ["status_change pending"],
+        ["status_change pending", "summary_change pending"],
     ),
     (
         Event.REQUIRE_ACTION,
         Status.RUNNING,
         False,
         {"after_message_id", "status", "action_required"},
-        ["status_change requires_action", "action_required requires_action"],
+        [
+            "status_change requires_action",
+            "action_required requires_action",
+            "summary_change requires_action",
+        ],
     ),
     (
         Event.FAIL,

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from chatd.chats.models import Chat, Role, Status
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.partial import (
     INTERRUPTED_CALL,
     Partial,
@@ -17,7 +18,7 @@ from chatd.chats.partial import (
 )
 from chatd.chats.selectors import visible_messages
 from chatd.chats.states import interrupt
-from chatd.chats.transition import NewMessage
+from chatd.core.clock import now, rfc3339
 from chatd.live.messages import Episode, PartEntry, StreamedPart, encode
 from chatd.live.writer import fold_parts
 from tests.chats.situations import put_into
@@ -155,9 +156,40 @@ def test_a_result_that_was_streamed_is_kept_and_not_doubled() -> None:
     assert messages[2].content[0]["is_error"] is True
 
 
-def test_a_call_that_the_provider_makes_itself_needs_no_result() -> None:
-    messages = stored(call({}, provider_executed=True))
-    assert len(messages) == 1
+def test_a_call_that_the_provider_made_and_answered_stands_in_the_answer() -> None:
+    part = {"type": "tool-result", "tool_call_id": "c1", "result": [], "provider_executed": True}
+    found = StreamedPart(role="tool", part=part)
+    (message,) = stored(call({}, provider_executed=True), found)
+    assert [part["type"] for part in message.content] == ["tool-call", "tool-result"]
+
+
+def test_a_call_that_the_provider_made_and_did_not_answer_is_dropped() -> None:
+    (message,) = stored(text("a"), call({}, provider_executed=True))
+    assert [part["type"] for part in message.content] == ["text"]
+
+
+def test_blocks_end_where_they_ended_and_keep_what_their_provider_wants_back() -> None:
+    signed = {"anthropic": {"signature": "c2ln"}}
+    ended = StreamedPart(
+        role="assistant",
+        part={"type": "reasoning", "text": "m"},
+        is_last=True,
+        metadata=signed,
+    )
+    reasoning = text("h", "reasoning"), ended, text("more", "reasoning")
+    assert answer_of(*reasoning) == [
+        {"type": "reasoning", "text": "hm", "provider_metadata": signed},
+        {"type": "reasoning", "text": "more"},
+    ]
+
+
+def test_what_a_provider_wants_back_with_a_call_goes_to_that_call() -> None:
+    signed = {"google": {"thought_signature": "c2ln"}}
+    whole = call({"q": 1})
+    ended = StreamedPart(role=whole.role, part=whole.part, is_last=True, metadata=signed)
+    first, second = answer_of(delta('{"q":', "c1"), delta("{}", "c2"), ended)
+    assert first["provider_metadata"] == signed
+    assert "provider_metadata" not in second
 
 
 def test_a_partial_answer_counts_no_usage_and_names_the_model_of_the_chat() -> None:
@@ -217,3 +249,34 @@ def test_what_a_model_streams_can_always_be_stored_and_read_back(
     assert message.content[0]["text"] == "nul \x00, mark \ue000, pair \ue000\ue001, face \U0001f600"
     assert message.content[1]["args"] == {"a\x00": ["\x00"], "n": 99999999999999999999}
     assert tool.role == Role.TOOL
+
+
+def test_how_a_compaction_shows_itself_is_no_part_of_an_answer() -> None:
+    named = {"tool_call_id": "chat_summarized_1", "tool_name": "chat_summarized"}
+    begun = StreamedPart(role="assistant", part={"type": "tool-call", **named})
+    ended = StreamedPart(role="tool", part={"type": "tool-result", **named, "result": {}})
+    assert stored(begun) == stored(begun, ended) == stored(ended) == []
+    assert stored(ended, text("On it goes.")) == stored(text("On it goes."))
+
+
+def test_reasoning_that_was_cut_keeps_its_times_and_ends_with_the_interrupt() -> None:
+    before = rfc3339(now())
+    begun = msgspec.structs.replace(text("h", "reasoning"), began_at="2026-01-01T00:00:01Z")
+    [block] = answer_of(begun, text("m", "reasoning"))
+    assert before <= block.pop("completed_at") <= rfc3339(now())
+    assert block == {"type": "reasoning", "text": "hm", "created_at": "2026-01-01T00:00:01Z"}
+
+
+@pytest.mark.parametrize("is_ended", [True, False], ids=["said", "seen by what follows"])
+def test_reasoning_that_had_ended_before_an_interrupt_keeps_its_end(*, is_ended: bool) -> None:
+    first, second = "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"
+    begun = msgspec.structs.replace(text("hm", "reasoning"), began_at=first)
+    answered = text("So: ")
+    if is_ended:
+        begun = msgspec.structs.replace(begun, is_last=True, ended_at=second)
+    else:
+        answered = msgspec.structs.replace(answered, began_at=second)
+    assert answer_of(begun, answered) == [
+        {"type": "reasoning", "text": "hm", "created_at": first, "completed_at": second},
+        {"type": "text", "text": "So: "},
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from chatd.chats import debug, selectors
+from chatd.chats import debug, debug_writes, retention, selectors
 from chatd.chats.debug_models import (
     ChatDebugRun,
     ChatDebugStep,
@@ -43,6 +43,8 @@ TABLES = (
     "chats_chatdebugrun",
     "chats_chatdebugstep",
 )
+FILLED = TABLES[:4]
+"""Those that `chats` fills; an empty table is rightly gone through."""
 
 
 @pytest.fixture
@@ -154,14 +156,54 @@ def test_a_search_is_answered_from_the_index(chats: list[Chat], cast: Cast, word
     assert scans(lambda: search_chats_for(cast.alice, wanted=wanted)) == []
 
 
-def test_the_sweep_reads_only_what_is_due(chats: list[Chat]) -> None:
+def test_the_sweep_reads_only_what_is_due(debug_runs: list[ChatDebugRun]) -> None:
     assert scans(sweep) == []
+    assert ChatDebugRun.objects.filter(finished_at=None).count() == CHATS
+
+
+def test_chats_whose_time_is_over_are_found_and_deleted_by_indexes(chats: list[Chat]) -> None:
+    before = now() - timedelta(days=30)
+    due = [chat.pk for chat in chats[:3]]
+    roots, spawned = chats[: CHATS // 2], chats[CHATS // 2 :]
+    for root, chat in zip(roots, spawned, strict=True):
+        chat.parent_chat = chat.root_chat = root
+    Chat.objects.bulk_update(spawned, ["parent_chat", "root_chat"])
+    Chat.objects.update(archived=True, archived_at=now(), updated_at=now())
+    Chat.objects.filter(pk__in=due).update(updated_at=before - timedelta(days=1))
+    analyze()
+    assert plans.scans(lambda: retention.purge_chats(before), FILLED) == []
+    assert Chat.objects.count() == CHATS - 3
+    assert Chat.objects.filter(parent_chat=None, root_chat=None).count() == CHATS // 2
+    assert not ChatMessage.objects.filter(chat__in=due).exists()
+
+
+def test_forgotten_chats_are_looked_for_among_those_old_enough(chats: list[Chat]) -> None:
+    before = now() - timedelta(days=90)
+    long_ago = before - timedelta(days=1)
+    due = [chat.pk for chat in chats[:3]]
+    Chat.objects.filter(pk__in=due).update(created_at=long_ago)
+    ChatMessage.objects.filter(chat__in=due).update(created_at=long_ago)
+    analyze()
+    archived: list[retention.Archived] = []
+    found = retention.archive_forgotten(before)
+    assert plans.scans(lambda: archived.extend(found), FILLED) == []
+    assert {each.chat_id for each in archived} == set(due)
 
 
 def test_debug_runs_are_read_from_the_index(debug_runs: list[ChatDebugRun]) -> None:
     run = debug_runs[CHATS // 2]
     assert scans(lambda: debug.list_runs(run.chat_id)) == []
     assert scans(lambda: debug.get_run(run.chat_id, run.pk)) == []
+
+
+def test_debug_runs_that_were_lost_are_found_by_the_index(debug_runs: list[ChatDebugRun]) -> None:
+    ChatDebugRun.objects.update(finished_at=now())
+    lost = [run.pk for run in debug_runs[:3]]
+    ChatDebugRun.objects.filter(pk__in=lost).update(finished_at=None)
+    later = now() + timedelta(minutes=1)
+    assert scans(lambda: debug_writes.touch(lost)) == []
+    assert scans(lambda: debug_writes.interrupt_stale(later, at_most=2)) == []
+    assert ChatDebugRun.objects.filter(finished_at=None).count() == 1
 
 
 def test_debug_runs_are_deleted_by_the_index(debug_runs: list[ChatDebugRun]) -> None:

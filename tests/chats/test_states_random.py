@@ -13,8 +13,10 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -22,14 +24,18 @@ import hypothesis
 import hypothesis.strategies as st
 import msgspec
 import pytest
+from django.db.models import Sum
 from django.test import TestCase
 
-from chatd.chats import moves, runs, states
-from chatd.chats.models import Chat, Role, Status
+from chatd.chats import moves, retention, runs, states
+from chatd.chats.call_holds import admit_call, end_failed_call
+from chatd.chats.models import Chat, ChatMessage, Role, Status
 from chatd.chats.moves import EpisodeMovedError
+from chatd.chats.new_messages import NewMessage, StepUsage
 from chatd.chats.open_steps import (
     CallState,
     OpenCall,
+    UnstoredMessage,
     calls_in_doubt,
     open_calls,
     record_calls,
@@ -37,25 +43,40 @@ from chatd.chats.open_steps import (
 from chatd.chats.partial import Partial, partial_from_log
 from chatd.chats.parts import ToolResultPart
 from chatd.chats.runs import Fence, Progress
-from chatd.chats.selectors import open_client_calls
+from chatd.chats.selectors import open_client_calls, prompt_messages
 from chatd.chats.states import Decision
-from chatd.chats.transition import NewMessage, StateConflictError
+from chatd.chats.transition import StateConflictError
 from chatd.core.clock import now
 from chatd.core.errors import ChatdError
 from chatd.live.messages import Episode, Notification, PartEntry, encode
 from chatd.providers.models import ModelConfig
+from chatd.providers.prices import set_prices
+from chatd.providers.pricing import Prices
 from chatd.sockets import feed
+from chatd.spending.holds import CallToAdmit, WorstCase
+from chatd.spending.ledger import Account
+from chatd.spending.ledger_models import CallKind, LedgerEntry, OpenHold
 from tests.chats.follower import Follower, in_this_thread
 from tests.chats.invariants import Dump, check_chat, check_search, check_step, dump
 from tests.chats.recorder import Recorder, run_now
-from tests.chats.situations import CLIENT_TOOL, answer, call_part, fence_of, result_of
+from tests.chats.situations import (
+    CLIENT_TOOL,
+    answer,
+    call_part,
+    cost,
+    fence_of,
+    result_of,
+    summary,
+)
 from tests.conftest import Cast
 from tests.support.people import pending_chat, user_content
+from tests.support.spending import check_days, check_ledger
 
 STEPS = int(os.environ.get("CHATD_TEST_STEPS", "2000"))
 STEPS_OF_STORY = 50
 CHUNKS = 8
 PAST = timedelta(seconds=1)
+PRICES = Prices(input=Decimal("1.5"), output=Decimal(7))
 
 REFUSED = (StateConflictError, EpisodeMovedError, ChatdError)
 
@@ -68,6 +89,7 @@ class Story:
     def __init__(self, cast: Cast, model: ModelConfig, recorder: Recorder, seed: int) -> None:
         self.random = random.Random(seed)
         self.alice = cast.alice
+        set_prices(model.pk, PRICES, by=None)
         self.recorder = recorder
         self.recorder.clear()
         self.steps: list[str] = []
@@ -123,6 +145,7 @@ class Story:
         if refused:
             assert not changed
         self._check_deleted(after)
+        self.check_money()
         self._follow(before)
         return outcome
 
@@ -163,6 +186,82 @@ class Story:
 
     def logged(self) -> list[PartEntry]:
         return self.recorder.read_blocking(self.chat_id, self.episode)
+
+    # money
+
+    def takes_no_hold(self) -> bool:
+        return self.calls_the_model() and self.hold is None
+
+    @property
+    def hold(self) -> OpenHold | None:
+        """What is held for the call that the runner makes now."""
+        return OpenHold.objects.filter(runner_id=self.now.chat["runner_id"]).first()
+
+    def hold_money(self) -> None:
+        """Admit a call; nobody is told. A runner that lost the chat gets nothing."""
+        worst = WorstCase(prices=PRICES, input_tokens=90, output_tokens=50, least_output=10)
+
+        def call(account: Account) -> CallToAdmit:
+            return CallToAdmit(
+                account=account,
+                kind=CallKind.TURN,
+                model_config_id=self.now.chat["last_model_config_id"],
+                step=self.now.chat["history_version"],
+                worst=worst,
+                runner_id=self.now.chat["runner_id"],
+            )
+
+        lost = replace(fence_of(self.chat), runner_id=uuid4())
+        with pytest.raises(StateConflictError):
+            admit_call(lost, call)
+        self.unheard_write(lambda: admit_call(fence_of(self.chat), call))
+        self.check_money()
+
+    def call_fails(self) -> None:
+        """A call fails after some words or none; what it wrote is charged at once."""
+        assert self.hold is not None
+        hold_id, written = self.hold.pk, self.random.choice([0, 1, 60])
+        end_failed_call(fence_of(self.chat), hold_id, written)
+        before, self.now = self.now, dump(self.chat_id)
+        assert self.now.visible == before.visible
+        assert len(self.now.messages) == len(before.messages) + bool(written)
+        self.deleted = {row["id"] for row in self.now.messages if row["deleted"]}
+        assert self.hold is None
+        self.check_money()
+
+    def answered(self, *parts: dict[str, Any]) -> NewMessage:
+        """Return an answer with what its call took; nothing is known where nothing was held."""
+        hold = self.hold
+        if hold is None:
+            return answer(*parts)
+        usage = StepUsage(
+            input_tokens=self.random.randint(0, 90), output_tokens=self.random.randint(0, 50)
+        )
+        return replace(answer(*parts), usage=usage, prices=PRICES, hold_id=hold.pk)
+
+    def end(self) -> None:
+        """Put the chat away and purge it: what it cost stays in the books."""
+        spent = LedgerEntry.objects.filter(chat_id=self.chat_id).aggregate(Sum("settled_micros"))
+        partials = {self.chat_id: found} if (found := self.partial()) else None
+        with TestCase.captureOnCommitCallbacks(execute=True), suppress(StateConflictError):
+            states.archive_chat(self.chat_id, partials=partials)
+        archived = LedgerEntry.objects.filter(chat_id=self.chat_id)
+        after = archived.aggregate(Sum("settled_micros"))
+        Chat.objects.filter(pk=self.chat_id).update(updated_at=now() - timedelta(days=2))
+        assert retention.purge_chats(now() - timedelta(days=1))
+        assert not ChatMessage.objects.filter(chat=self.chat_id).exists()
+        assert archived.aggregate(Sum("settled_micros")) == after
+        assert (after["settled_micros__sum"] or 0) >= (spent["settled_micros__sum"] or 0)
+        assert not OpenHold.objects.filter(chat_id=self.chat_id, runner_id__isnull=False).exists()
+        check_days(self.alice.pk)
+
+    def check_money(self) -> None:
+        """The ledger, the sums by day, the messages and the open holds say the same."""
+        check_ledger(self.chat_id)
+        held = OpenHold.objects.filter(chat_id=self.chat_id, runner_id__isnull=False)
+        runner_id = self.now.chat["runner_id"]
+        assert all(hold.runner_id == runner_id for hold in held)
+        assert len(held) <= 1
 
     @property
     def episode(self) -> Episode:
@@ -261,10 +360,14 @@ class Story:
             target = next(row for row in reversed(before.visible) if row["role"] == Role.USER)
         edited = self.happen(
             lambda: states.edit_message(
-                self.chat_id, target["id"], user_content(self.alice.pk, "edited")
+                self.chat_id,
+                target["id"],
+                user_content(self.alice.pk, "edited"),
+                partial=self.partial() if self.flip() else None,
             )
         )
-        allowed = target["role"] == Role.USER and not target["deleted"]
+        written = target["role"] == Role.USER and not target["compressed"]
+        allowed = written and not target["deleted"]
         assert (edited is not None) is (allowed and not before.chat["archived"])
         if edited:
             assert self.now.queue == ()
@@ -348,7 +451,8 @@ class Story:
 
     def stream(self) -> None:
         """Stream a part of the running step into the log and to the faithful client."""
-        kind = self.random.choice(["text", "text", "reasoning", "call", "whole call", "result"])
+        kinds = ["text", "text", "reasoning", "call", "whole call", "result", "compaction"]
+        kind = self.random.choice(kinds)
         call_id = f"streamed-{self.now.version}"
         call = {"type": "tool-call", "tool_call_id": call_id, "tool_name": "ask_browser"}
         role, part = {
@@ -357,6 +461,7 @@ class Story:
             "call": ("assistant", call | {"args_delta": '{"q": '}),
             "whole call": ("assistant", call | {"args": {"q": 2}}),
             "result": ("tool", result_of(call_part("other")).content[0]),
+            "compaction": ("assistant", summary()[1].content[0]),
         }[kind]
         if kind == "result":
             part = part | {"tool_call_id": call_id}
@@ -377,7 +482,7 @@ class Story:
 
     def commit_step(self) -> None:
         made = [call_part("built_in") for _ in range(self.random.randrange(3))]
-        messages = [answer(*made), *map(result_of, made)]
+        messages = [self.answered(*made), *map(result_of, made)]
         if self.random.random() < 0.2:
             messages = []
         progress = self.happen(lambda: runs.commit_step(fence_of(self.chat), messages))
@@ -391,21 +496,38 @@ class Story:
         if self.runs():
             self.fences.append(fence_of(self.chat))
 
+    def compact(self) -> None:
+        """Summarise: the prompt begins with the summary, and what was summarised stays."""
+        before, spent = self.now, self.random.choice([None, cost(0), cost(7)])
+        rows = summary(f"summary {before.version}") if self.random.random() < 0.9 else []
+        progress = self.happen(lambda: runs.compact(fence_of(self.chat), rows, spent))
+        self.advance(progress)
+        assert self.runs()
+        kept = [row for row in self.now.messages if row["id"] <= before.messages[-1]["id"]]
+        assert tuple(kept) == before.messages
+        if rows:
+            prompt = [row for row in prompt_messages(self.chat_id) if row.role != Role.SYSTEM]
+            assert [row.content for row in prompt] == [rows[0].content]
+            assert [row["content"] for row in self.now.visible[-2:]] == [
+                row.content for row in rows[1:]
+            ]
+
     def retry(self) -> None:
         notice = {"attempt": 1, "delay_ms": 5, "error": "again", "retrying_at": "now"}
         self.advance(self.happen(lambda: runs.record_retry(fence_of(self.chat), notice)))
 
     def finish(self) -> None:
         before = self.now
-        messages = [] if self.flip() else [answer()]
-        self.advance(self.happen(lambda: runs.finish(fence_of(self.chat), messages)))
+        messages = [] if self.flip() else [self.answered()]
+        spent = self.random.choice([None, cost(3)])
+        self.advance(self.happen(lambda: runs.finish(fence_of(self.chat), messages, spent)))
         self.check_promoted(before, when=bool(before.queue))
         assert self.recorder.cancelled == []
 
     def require_action(self) -> None:
         asked = [call_part() for _ in range(self.random.randint(1, 2))]
         own = call_part("built_in")
-        messages = [answer(own, *asked), result_of(own)]
+        messages = [self.answered(own, *asked), result_of(own)]
         self.advance(self.happen(lambda: runs.require_action(fence_of(self.chat), messages)))
         assert open_client_calls(self.chat) == asked
         assert self.recorder.cancelled == []
@@ -429,7 +551,7 @@ class Story:
             OpenCall(call=call, state=CallState.BEGUN, is_read_only=self.flip()) for call in made
         ] + [OpenCall(call=call, state=CallState.OF_CLIENT) for call in asked]
         self.unheard_write(
-            lambda: runs.open_step(fence_of(self.chat), answer(*made, *asked), calls)
+            lambda: runs.open_step(fence_of(self.chat), self.answered(*made, *asked), calls)
         )
 
     def unheard_write(self, write: Callable[[], Any]) -> None:
@@ -440,6 +562,7 @@ class Story:
         assert replace(self.now, open_step=before.open_step) == before
         assert (self.recorder.notices, self.recorder.woken) == ([], [])
         check_chat(self.now)
+        self.check_money()
 
     def carry_out(self) -> None:
         """Go on with an open step: begin what is left over, record a result, or commit it."""
@@ -464,7 +587,7 @@ class Story:
     def commit_open_step(self, step: dict[str, Any], calls: list[OpenCall]) -> None:
         messages = [result_of(call.call) for call in calls if call.state is CallState.DONE]
         if step["message"] is not None:
-            messages.insert(0, NewMessage(role=Role.ASSISTANT, content=step["message"]["content"]))
+            messages.insert(0, msgspec.convert(step["message"], UnstoredMessage).message())
         waits = any(call.state is CallState.OF_CLIENT for call in calls)
         change = runs.require_action if waits else runs.commit_step
         self.advance(self.happen(lambda: change(fence_of(self.chat), messages)))
@@ -508,7 +631,9 @@ class Story:
 
     def a_runner_that_lost_the_chat_writes(self) -> None:
         """Whatever a fenced-out runner tries is refused and changes nothing."""
-        event = self.random.choice(["commit", "finish", "require", "fail", "retry", "release"])
+        event = self.random.choice(
+            ["commit", "compact", "finish", "require", "fail", "retry", "release"]
+        )
         held = (self.now.chat["runner_id"], self.now.chat["history_version"])
         stale = [f for f in self.fences if (f.runner_id, f.history_version) != held]
         if event == "release":  # names no history: the runner itself must be gone
@@ -520,6 +645,7 @@ class Story:
         calls: dict[str, Callable[[], Any]] = {
             "commit": lambda: runs.commit_step(fence, late),
             "finish": lambda: runs.finish(fence, late),
+            "compact": lambda: runs.compact(fence, summary(), cost()),
             "require": lambda: runs.require_action(fence, late),
             "fail": lambda: runs.fail(fence, {"message": "late"}),
             "retry": lambda: runs.record_retry(fence, {"attempt": 9}),
@@ -588,7 +714,10 @@ STEPS_BY_WEIGHT: list[tuple[float, str, Callable[[Story], bool]]] = [
     (12, "acquire", Story.pends),
     (1, "renew", Story.runs),
     (4, "stream", Story.runs),
+    (8, "hold_money", Story.takes_no_hold),
+    (1, "call_fails", lambda story: story.calls_the_model() and story.hold is not None),
     (3, "commit_step", Story.calls_the_model),
+    (1, "compact", Story.calls_the_model),
     (1, "retry", Story.calls_the_model),
     (2, "finish", Story.calls_the_model),
     (2, "require_action", Story.calls_the_model),
@@ -644,6 +773,7 @@ def _tell(story: Story, seed: int) -> Counter[str]:
     try:
         for _ in range(STEPS_OF_STORY):
             story.step()
+        story.end()
     except Exception as error:
         error.add_note(f"seed {seed}, steps: {' '.join(story.steps)}")
         raise

@@ -14,11 +14,11 @@ from django.db.models import QuerySet
 from chatd.accounts.actor import Actor
 from chatd.chats import runs, states, titles
 from chatd.chats.models import Chat, ChatMessage, Role, Status, Visibility
+from chatd.chats.new_messages import NewMessage, StepUsage
 from chatd.chats.partial import Partial
 from chatd.chats.properties import ChatChanges, update_chat
 from chatd.chats.selectors import prompt_messages, visible_messages, with_unread
 from chatd.chats.titles import LOCK_KEPT, TITLE_LOCKED, TitleClaim, store_title, title_claim
-from chatd.chats.transition import NewMessage, StepUsage
 from chatd.core.clock import now
 from chatd.core.errors import ChatdError, ErrorCode
 from chatd.live.messages import Notice

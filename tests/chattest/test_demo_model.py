@@ -8,6 +8,7 @@ import pytest
 from chatd.chattest.demo import KEYWORDS, DemoServer, create_demo_app, serve_demo, split_words
 from chatd.chattest.demo_answers import STORY, asked_for, introduction, title_of
 from chatd.chattest.server import LoopbackServer
+from chatd.turns.label_text import read_label
 
 TOOLS = [
     {
@@ -242,3 +243,14 @@ def test_keywords_are_whole_words():
 @pytest.mark.parametrize("text", ["", " ", "a", "  a  b\n\n", introduction(), "\n\n".join(STORY)])
 def test_split_words_lose_nothing(text):
     assert "".join(split_words(text)) == text
+
+
+@pytest.mark.parametrize("words", ["hello", "code", "table", "list", "story", "why?", "anything"])
+async def test_every_answer_of_the_demo_gets_a_label_that_counts(ask, words):
+    answer = (await ask(words)).content
+    schema = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
+    named = {"name": "propose_turn_status_label", "schema": schema}
+    wanted = {"type": "json_schema", "json_schema": named}
+    whole = await ask(answer, stream=False, response_format=wanted)
+    content = whole["choices"][0]["message"]["content"]
+    assert read_label(content) == json.loads(content)["label"]

@@ -9,8 +9,8 @@ import pytest
 @pytest.mark.parametrize(
     ("package", "modules", "unwanted"),
     [
-        ("chatd.chattest", "openai faults replay demo", "chatd.llm"),
-        ("chatd.llm", "client openai_chat providers", "chatd.chattest"),
+        ("chatd.chattest", "openai google faults replay demo", "chatd.llm"),
+        ("chatd.llm", "client wires.choice providers", "chatd.chattest"),
     ],
 )
 def test_the_package_imports_neither_django_nor_its_neighbour(package, modules, unwanted):

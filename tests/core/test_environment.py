@@ -214,3 +214,18 @@ BAD_OIDC = [
 def test_a_bad_value_of_single_sign_on_is_told_with_its_variable(name, value, beside):
     with pytest.raises(EnvironmentError_, match=f"^{name} "):
         read_environment({**OIDC, **beside, name: value})
+
+
+def test_who_may_read_the_metrics_is_given_as_networks():
+    env = read_environment({"CHATD_METRICS_ALLOWED": "10.0.0.7/8, ::1"})
+    assert [str(each) for each in env.metrics_allowed] == ["10.0.0.0/8", "::1/128"]
+    assert read_environment({}).metrics_allowed == ()
+    with pytest.raises(EnvironmentError_, match=r"CHATD_METRICS_ALLOWED must list"):
+        read_environment({"CHATD_METRICS_ALLOWED": "10.0.0.0/8, monitoring.example"})
+
+
+def test_a_folder_for_metrics_must_be_there(tmp_path):
+    given = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    assert read_environment(given).metrics_dir == str(tmp_path)
+    with pytest.raises(EnvironmentError_, match=r"PROMETHEUS_MULTIPROC_DIR must be a folder"):
+        read_environment({"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "none")})

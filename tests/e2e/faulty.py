@@ -93,15 +93,15 @@ class Asking:
 
 
 @contextmanager
-def faulty_product() -> Iterator[FaultyProduct]:
-    """Yield a product with short pauses between tries and a short limit of silence."""
+def faulty_product(*, silence_seconds: float = 60) -> Iterator[FaultyProduct]:
+    """Yield a product with short pauses between tries."""
     with (
         ScriptedProvider() as provider,
         faults.refuse() as closed,
         embedded(
             CHATD_RETRY_FIRST_DELAY_SECONDS=str(FIRST_DELAY_MS / 1000),
             CHATD_RETRY_MAX_DELAY_SECONDS=str(MAX_DELAY_MS / 1000),
-            CHATD_STREAM_SILENCE_SECONDS="1",
+            CHATD_STREAM_SILENCE_SECONDS=str(silence_seconds),
             CHATD_LOG_LEVEL="DEBUG",
             CHATD_API_RATE_LIMIT="0",
         ) as product,

@@ -18,7 +18,9 @@ from chatd.chattest.openai import (
     OpenAIRequest,
     OpenAIResponse,
     OpenAIServer,
+    answer_side_call,
     finish_chunk,
+    side_schema,
     streaming_response,
     tool_call_chunk,
     usage_chunk,
@@ -54,12 +56,6 @@ def in_turn(*handlers: OpenAIHandler) -> OpenAIHandler:
         return (left.pop(0) if len(left) > 1 else left[0])(request)
 
     return handler
-
-
-def titled(handler: OpenAIHandler) -> OpenAIHandler:
-    """Answer turns with a plain answer, and requests for a title with `handler`."""
-    turn = answer("An answer.")
-    return lambda request: (turn if request.stream else handler)(request)
 
 
 def held_until(released: threading.Event, handler: OpenAIHandler) -> OpenAIHandler:
@@ -180,8 +176,10 @@ class ScriptedProvider(OpenAIServer):
     """
 
     def __init__(self, *, port: int = 0) -> None:
-        super().__init__(self._choose, port=port)
+        super().__init__(self._choose, side_handler=self._choose_beside, port=port)
         self._scripts: dict[str, OpenAIHandler] = {}
+        self._titles: dict[str, OpenAIHandler] = {}
+        self._labels: dict[str, OpenAIHandler] = {}
 
     def _application(self) -> web.Application:
         app = super()._application()
@@ -192,6 +190,14 @@ class ScriptedProvider(OpenAIServer):
         """Answer conversations whose last user message is `prompt` with `handler`."""
         self._scripts[prompt] = handler
 
+    def title(self, prompt: str, handler: OpenAIHandler) -> None:
+        """Answer requests for a title after the user message `prompt` with `handler`."""
+        self._titles[prompt] = handler
+
+    def label(self, answered: str, handler: OpenAIHandler) -> None:
+        """Answer requests for a label of a turn that ended with `answered` with `handler`."""
+        self._labels[answered] = handler
+
     def gate(self, prompt: str, *deltas: str) -> Gate:
         gate = Gate(*deltas)
         self.on(prompt, gate)
@@ -199,6 +205,10 @@ class ScriptedProvider(OpenAIServer):
 
     def requests_for(self, prompt: str) -> list[OpenAIRequest]:
         return [request for request in self.requests if _asked(request) == prompt]
+
+    def _choose_beside(self, request: OpenAIRequest) -> Any:
+        scripts = self._titles if side_schema(request) == "propose_title" else self._labels
+        return scripts.get(_asked(request), answer_side_call)(request)
 
     def _choose(self, request: OpenAIRequest) -> Any:
         asked = _asked(request)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.support.browser import signed_in
 from tests.support.client import Client
-from tests.support.product import ADMIN_PASSWORD
 from tests.support.services import chromium
 
 RUNS_ON = "embedded"
@@ -20,16 +20,6 @@ pytestmark = [
 SETTINGS = "/admin/preferences/sitesetting/"
 LIMITS = "/admin/spending/usagelimitconfig/"
 CONFIG = "/api/experimental/chats/config"
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[1280, 390])
@@ -48,16 +38,6 @@ def context(request: pytest.FixtureRequest, chrome: Browser, web) -> Iterator[Br
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     return signed_in(context)
-
-
-def signed_in(context: BrowserContext) -> Page:
-    page = context.new_page()
-    page.goto("/chats")
-    page.get_by_label("User name").fill("admin")
-    page.get_by_label("Password").fill(ADMIN_PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/chats")
-    return page
 
 
 @pytest.fixture
@@ -130,14 +110,14 @@ def test_a_chat_that_runs_is_interrupted(page: Page, client: Client, gate) -> No
         follower.wait_for_text("kept ")
         page.goto(f"/admin/chats/chat/?q={chat['id']}")
         assert fits(page)
-        row = page.locator("#result_list tbody tr", has_text=words)
+        row = page.locator(f"#result_list tbody tr:has(input[value='{chat['id']}'])")
         expect(row).to_contain_text("Running")
         row.locator("input.action-select").check()
         page.get_by_label("Select action to run").select_option("interrupt")
         page.get_by_role("button", name="Run").click()
         expect(page.get_by_text("Interrupted 1 chat.")).to_be_visible()
         follower.wait_for_status("waiting")
-    expect(page.locator("#result_list tbody tr", has_text=words)).to_contain_text("Waiting")
+    expect(row).to_contain_text("Waiting")
 
 
 def test_without_javascript_a_setting_is_saved_and_a_list_is_filtered(

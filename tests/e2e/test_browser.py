@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from chatd.chattest.openai import OpenAIHandler, non_streaming_response
-from tests.e2e.provider import titled
-from tests.support.product import ADMIN_PASSWORD
+from tests.e2e.provider import in_turn
+from tests.support.browser import signed_in
 from tests.support.services import chromium
 
 RUNS_ON = "embedded"
@@ -19,27 +19,6 @@ pytestmark = [
 ]
 
 CHAT = re.compile(r"/chats/[0-9a-f-]{36}")
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
-
-
-def signed_in(context: BrowserContext) -> Page:
-    """Sign in through the form, as a person does."""
-    page = context.new_page()
-    page.goto("/chats")
-    page.get_by_label("User name").fill("admin")
-    page.get_by_label("Password").fill(ADMIN_PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/chats")
-    return page
 
 
 @pytest.fixture
@@ -143,13 +122,17 @@ def test_a_message_written_meanwhile_waits_and_is_then_answered(context, gate):
     expect(page.locator("#queue li")).to_have_count(0)
 
 
-def named(title: str) -> OpenAIHandler:
-    return titled(lambda request: non_streaming_response(title))
+NO_TITLE = "far too many words for a title of any chat at all"
+
+
+def named(*titles: str) -> OpenAIHandler:
+    """Answer requests for titles with these, one after the other."""
+    return in_turn(*[lambda _, title=title: non_streaming_response(title) for title in titles])
 
 
 def test_a_chat_is_renamed_in_place_with_a_suggested_title(context, provider):
     page = signed_in(context)
-    provider.on("what is it", named('{"title": "A better name"}'))
+    provider.title("what is it", named(NO_TITLE, '{"title": "A better name"}'))
     start_chat(page, "what is it")
     expect(page.locator("#status-badge")).to_have_attribute("data-status", "waiting")
     address = page.url
@@ -169,9 +152,27 @@ def test_a_chat_is_renamed_in_place_with_a_suggested_title(context, provider):
     expect(page.get_by_role("textbox", name="Your message")).to_have_value("a draft")
 
 
+def test_a_title_that_comes_by_itself_is_shown_at_once(context, client, provider):
+    page = signed_in(context)
+    provider.title("name me yourself", named("Named by itself"))
+    start_chat(page, "name me yourself")
+    expect(page.locator("h1")).to_have_text("Named by itself")
+    expect(page).to_have_title("Named by itself · chatd")
+    chat = page.locator("#chat").get_attribute("data-chat-id")
+    path = f"/api/experimental/chats/{chat}"
+    client.call("PATCH", path, {"title": "Named from elsewhere"}, expect=204)
+    expect(page.locator("h1")).to_have_text("Named from elsewhere")
+    page.locator("summary", has_text="Rename").click()
+    expect(page.get_by_label("Title")).to_have_value("Named from elsewhere")
+    page.get_by_label("Title").fill("half of a new")
+    client.call("PATCH", path, {"title": "Named once more"}, expect=204)
+    expect(page.locator("h1")).to_have_text("Named once more")
+    expect(page.get_by_label("Title")).to_have_value("half of a new")
+
+
 def test_a_title_that_is_refused_says_why_and_escape_closes_the_form(context, provider):
     page = signed_in(context)
-    provider.on("refuse me", named("far too many words for a title of any chat at all"))
+    provider.title("refuse me", named(NO_TITLE))
     start_chat(page, "refuse me")
     expect(page.locator("#status-badge")).to_have_attribute("data-status", "waiting")
     page.locator("summary", has_text="Rename").click()
@@ -192,10 +193,24 @@ def test_without_javascript_a_person_reads_sends_stops_and_renames(chrome, web, 
     expect(live(page)).to_contain_text("plain words", timeout=15_000)
     page.get_by_role("button", name="Stop").click()
     expect(answers(page).locator("p")).to_have_text("plain words")
-    provider.on("no scripts", named("Named without scripts"))
+    provider.title("no scripts", named("Named without scripts"))
     page.locator("summary", has_text="Rename").click()
     page.get_by_role("button", name="Suggest a title").click()
     expect(page.get_by_label("Title")).to_have_value("Named without scripts")
     page.get_by_role("button", name="Save").click()
     expect(page.locator("h1")).to_have_text("Named without scripts")
     context.close()
+
+
+def test_the_list_shows_the_title_and_what_the_turn_came_to_as_they_come(context, client):
+    page = signed_in(context)
+    chat = client.create_chat("tell me in a list what the turn came to, please")
+    row = page.locator(f'[data-chat-id="{chat["id"]}"]')
+    for _ in range(2):  # by events, and from the server
+        expect(row.locator(".chat-title")).to_have_text("A title of the fake")
+        expect(row.locator(".chat-summary")).to_have_text("Answered by the fake")
+        expect(row.locator(".chat-summary")).to_be_visible()
+        page.reload()
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(row.locator(".chat-summary")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web as http
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.e2e.provider import ScriptedProvider
 from tests.support.product import ADMIN_PASSWORD, Product, Web, embedded
@@ -52,14 +52,6 @@ def fresh() -> Iterator[Product]:
     with embedded(CHATD_DEMO_PACE="0") as started:
         started.up()
         yield started
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(

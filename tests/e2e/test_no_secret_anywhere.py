@@ -84,6 +84,7 @@ def _settings(secrets: Secrets, issuer: str) -> dict[str, str]:
     secrets.keep("sign-in client secret", oidc.CLIENT_SECRET)
     return single | {
         "CHATD_LOG_LEVEL": "DEBUG",
+        "CHATD_FORCE_DEBUG_LOGGING": "1",
         "CHATD_ENCRYPTION_KEYS": ENCRYPTION_KEY,
         "CHATD_SECRET_KEY": secrets.plant("session secret"),
         "CHATD_API_RATE_LIMIT": "0",
@@ -127,7 +128,7 @@ def _use_everything(
     run.pages |= root.crawl("/admin/", "/chats", "/settings")
     for person in (pia, strangers[0]):
         run.pages |= person.crawl("/chats", "/settings")
-    for path in ("/readyz", "/healthz"):
+    for path in ("/readyz", "/healthz", "/metrics"):
         root.get(path)
     run.note(pia, *strangers)
     run.manage(product, "check")
@@ -213,6 +214,7 @@ def _check_that_all_was_looked_at(run: Run) -> None:
         ("/oauth2/callback", "log of"),
         ("secrets re-sealed", "manage.py rotate_keys"),
         ("degraded", "page /readyz"),
+        ("Bad key [REDACTED]", "rows of chats_chatdebugstep"),
     ):
         texts = [text for name, text in run.found.items() if where in name]
         assert any(told.encode() in text for text in texts), (told, where)

@@ -6,7 +6,7 @@ import pytest
 
 from chatd.chattest import faults
 from tests.e2e.provider import ScriptedProvider, answer, held_until, in_turn
-from tests.support.product import embedded
+from tests.support.product import embedded, wait_until
 
 RUNS_ON = "embedded"
 pytestmark = pytest.mark.slow
@@ -14,10 +14,14 @@ pytestmark = pytest.mark.slow
 KEY = "plain-text-canary-7f3a9c51e2"
 
 
+def _recording():
+    return embedded(CHATD_LOG_LEVEL="DEBUG", CHATD_FORCE_DEBUG_LOGGING="1")
+
+
 @pytest.fixture(scope="module")
 def ran():
     """A product whose provider was used, well and badly, and which was then stopped."""
-    with ScriptedProvider() as provider, embedded(CHATD_LOG_LEVEL="DEBUG") as product:
+    with ScriptedProvider() as provider, _recording() as product:
         web = product.up()
         product.add_models({"base_url": provider.base_url, "key": KEY, "is_default": True})
         client = product.client(web)
@@ -38,6 +42,8 @@ def ran():
                 follower.wait_for_status("waiting", "error")
             client.messages(chat["id"])
             client.chat(chat["id"])
+            runs = f"/api/experimental/chats/{chat['id']}/debug/runs"
+            wait_until(lambda path=runs: _has_ended(client, path), 20, "its calls are recorded")
         client.call("GET", "/api/experimental/chats")
         sent = [request.headers["Authorization"] for request in provider.requests]
         files = {path.name: path.read_bytes() for path in product.data.iterdir() if path.is_file()}
@@ -45,6 +51,13 @@ def ran():
         files |= {f"{path.name} after": path.read_bytes() for path in product.data.iterdir()}
         logs = {process.name: process.log.encode() for process in product.processes}
         yield sent, files, logs, client.bodies, client.token
+
+
+def _has_ended(client, path):
+    listed = client.call("GET", path)
+    for run in listed:
+        client.call("GET", f"{path}/{run['id']}")
+    return any("finished_at" in run for run in listed)
 
 
 def test_the_provider_gets_the_key(ran):
@@ -69,6 +82,7 @@ def test_no_log_holds_the_key_or_a_token(ran):
 def test_no_answer_and_no_frame_holds_the_key(ran):
     _, _, _, bodies, _ = ran
     assert any(b"redacted" in body for body in bodies)
+    assert any(b"The key [REDACTED] is not valid." in body for body in bodies)
     assert [body for body in bodies if KEY.encode() in body] == []
 
 

@@ -4,7 +4,9 @@ What providers say when they refuse is in `test_turn_errors`.
 """
 
 import re
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,13 @@ def faulty() -> Iterator[FaultyProduct]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[FaultyProduct]:
+    """A product that takes a second of silence for a failure, also when the test was slow."""
+    with faulty_product(silence_seconds=1) as started:
+        yield started
+
+
 @pytest.fixture
 def client(faulty: FaultyProduct) -> Client:
     return faulty.client
@@ -33,6 +42,13 @@ def client(faulty: FaultyProduct) -> Client:
 @pytest.fixture
 def ask(faulty: FaultyProduct) -> Iterator[Asking]:
     asking = Asking(faulty)
+    yield asking
+    asking.close()
+
+
+@pytest.fixture
+def ask_impatiently(impatient: FaultyProduct) -> Iterator[Asking]:
+    asking = Asking(impatient)
     yield asking
     asking.close()
 
@@ -52,8 +68,6 @@ def ask(faulty: FaultyProduct) -> Iterator[Asking]:
         pytest.param(faults.http_error(200, "<html>Hi</html>"), CLOSED, id="a page"),
         pytest.param(faults.http_error(200, {"ok": True}), CLOSED, id="plain JSON"),
         pytest.param(faults.garbage(), CLOSED, id="events that are no JSON"),
-        pytest.param(faults.hang(), SILENT, id="silent"),
-        pytest.param(faults.hang(after_headers=True), SILENT, id="silent after the headers"),
     ],
 )
 def test_what_may_pass_is_tried_again(ask, client, fault, outcome):
@@ -104,15 +118,33 @@ def test_a_refused_connection_is_tried_again_and_then_an_error(ask):
     assert attempts == list(range(25 - len(attempts), 25))
 
 
-def test_silence_in_the_middle_is_given_up_on_and_its_words_are_void(ask):
-    held = Gate("half an ")
-    follower = ask(in_turn(held, answer("a whole answer")))
-    follower.wait_for_text("half an ")
+@pytest.mark.parametrize("after_headers", [False, True])
+def test_a_silent_provider_is_given_up_on(ask_impatiently, after_headers):
+    follower = ask_impatiently(in_turn(faults.hang(after_headers=after_headers), answer("awake")))
     follower.wait_for_answers(1)
+    check_was_silent(follower.retries)
+    assert follower.answers == ["awake"]
+
+
+def test_silence_in_the_middle_is_given_up_on_and_its_words_are_void(ask_impatiently):
+    held, seen = Gate("half an "), threading.Event()
+    whole = answer("a whole answer")
+    follower = ask_impatiently(lambda request: (whole if seen.is_set() else held)(request))
+    follower.wait_for_text("half an ")
+    seen.set()
+    follower.wait_for_answers(1)
+    check_was_silent(follower.retries)
     assert follower.answers == ["a whole answer"]
-    assert [notice["error"] for notice in follower.retries] == [SILENT.notice(NAME)]
-    assert follower.at_reset == ["half an ", "a whole answer"]
+    assert set(follower.at_reset) == {"half an ", "a whole answer"}
     held.wait_for_streams(0)
+
+
+def check_was_silent(notices: list[dict[str, Any]]) -> None:
+    assert notices
+    for notice in notices:
+        told = (notice["error"], notice["kind"], notice["provider"])
+        assert told == (SILENT.notice(NAME), "startup_timeout", KIND)
+        assert "status_code" not in notice
 
 
 @pytest.mark.parametrize("clean", [False, True])

@@ -5,7 +5,7 @@ import threading
 
 from chatd.chattest import faults
 from chatd.chattest.openai import OpenAIRequest, non_streaming_response
-from tests.e2e.provider import ScriptedProvider, titled
+from tests.e2e.provider import ScriptedProvider
 from tests.support.client import Client
 from tests.support.product import Web, wait_until
 
@@ -17,6 +17,7 @@ def chat_of(client: Client, words: str) -> str:
     with client.follow(chat["id"]) as follower:
         follower.wait_for_answers(1)
         follower.wait_for_status("waiting")
+    wait_until(lambda: client.chat(chat["id"])["title"] != words, 20, "the chat has a title")
     return str(chat["id"])
 
 
@@ -30,8 +31,8 @@ def test_while_a_title_is_made_others_write_and_it_is_stored_in_the_end(
         assert released.wait(20)
         return non_streaming_response("Made at last")
 
-    provider.on("name me late", titled(late))
     chat_id = chat_of(client, "name me late")
+    provider.title("name me late", late)
     path = f"/api/experimental/chats/{chat_id}"
     answers = []
     waiting = threading.Thread(
@@ -52,14 +53,14 @@ def test_while_a_title_is_made_others_write_and_it_is_stored_in_the_end(
 def test_when_the_person_goes_away_the_call_and_the_lock_end(
     client: Client, web: Web, provider: ScriptedProvider
 ):
-    provider.on("leave me", titled(faults.hang()))
     chat_id = chat_of(client, "leave me")
-    dropped, asked = provider.disconnects, len(provider.requests)
+    provider.title("leave me", faults.hang())
+    dropped, asked = provider.disconnects, len(provider.side_requests)
     path = f"/api/experimental/chats/{chat_id}"
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
     headers = {"Coder-Session-Token": client.token}
     connection.request("POST", f"{path}/title/regenerate", headers=headers)
-    wait_until(lambda: len(provider.requests) > asked, 20, "the model is asked")
+    wait_until(lambda: len(provider.side_requests) > asked, 20, "the model is asked")
     connection.close()
     assert provider.wait_for_disconnects(dropped + 1, timeout_seconds=10)
     wait_until(lambda: _renames(client, path), 20, "the lock has ended")

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from chatd.chattest import faults
-from chatd.chattest.openai import OpenAIHandler, OpenAIRequest, streaming_response
+from chatd.chattest.openai import (
+    OpenAIHandler,
+    OpenAIRequest,
+    finish_chunk,
+    streaming_response,
+    text_chunks,
+)
 from chatd.core.clock import now
 from tests.e2e.faulty import (
     FIRST_DELAY_MS,
@@ -131,6 +137,20 @@ def test_an_error_can_follow_words_in_the_same_stream(ask, client):
     assert [message["role"] for message in client.messages(follower.chat_id)] == ["user"]
     late = ask.join(follower.chat_id)
     assert late.kinds() == ["status:error", "message:user"]
+
+
+def filtered(*words: str) -> OpenAIHandler:
+    chunks = [*text_chunks(*words), finish_chunk("content_filter")]
+    return lambda request: streaming_response(*chunks)
+
+
+def test_an_answer_of_which_a_filter_lets_nothing_through_is_an_error(ask):
+    error = ask.ended(ask(filtered()))
+    assert error["message"].startswith(f"The content filter of {NAME} let nothing of the answer")
+    assert (error["kind"], error["retryable"]) == ("generic", False)
+    follower = ask(filtered("Half"))
+    follower.wait_for_answers(1)
+    assert follower.answers == ["Half"]
 
 
 def test_the_list_of_chats_tells_the_same_error(ask, client):

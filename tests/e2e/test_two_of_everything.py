@@ -16,6 +16,7 @@ import pytest
 import redis
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from chatd.chattest.openai import side_schema
 from tests.e2e.provider import Gate, ScriptedProvider, paced
 from tests.support.client import Client, ContractError, Follower, text_of
 from tests.support.product import Process, Product, RedisProcess, Web, split, wait_until
@@ -545,3 +546,17 @@ def test_up_supervises_a_process_per_role(product, webs, clients, workers):
         assert not Path(f"/proc/{pid}").exists()
     with pytest.raises((OSError, ConnectionClosed, InvalidHandshake)):
         client.open_socket("/api/experimental/chats/watch")
+
+
+def test_the_title_and_the_label_of_a_turn_come_from_its_worker(product, webs, workers, fakes):
+    client = product.client(webs[0])
+    chat = client.create_chat("what shall this be called")
+
+    def said() -> tuple[str, str | None]:
+        found = product.client(webs[1]).chat(chat["id"])
+        return found["title"], found["last_turn_summary"]
+
+    wanted = ("A title of the fake", "Answered by the fake")
+    wait_until(lambda: said() == wanted, 20, "both are there")
+    schemas = {side_schema(request) for request in fakes.side_requests}
+    assert schemas == {"propose_title", "propose_turn_status_label"}

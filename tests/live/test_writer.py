@@ -6,15 +6,18 @@ The window is either 0 or so long that it never ends by itself, so nothing here 
 import asyncio
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from chatd.core.clock import now, rfc3339
 from chatd.live import writer as writer_module
 from chatd.live.local import LocalBackend
-from chatd.live.messages import Episode, PartEntry
-from chatd.live.writer import PartWriter, fold_parts
+from chatd.live.messages import Episode, PartEntry, StreamedPart, decode_onto
+from chatd.live.writer import PartWriter, fold_parts, streaming
+from tests.support.metrics import Exposition
 
 EPISODE = Episode(5, 2)
 CHAT = UUID(int=5)
@@ -321,3 +324,120 @@ def test_folding_twice_is_folding_once() -> None:
     assert fold_parts(once) == once
     in_pieces = fold_parts([*fold_parts(streamed[:1]), *fold_parts(streamed[1:])])
     assert in_pieces == once
+
+
+# ends of blocks
+
+
+def ends_of(entry: PartEntry) -> list[tuple[int, Any]]:
+    return [(end.after, end.metadata) for end in entry.ends]
+
+
+async def test_the_end_of_a_block_travels_beside_the_parts_and_keeps_blocks_apart(
+    log: Log,
+) -> None:
+    parts = writer(log)
+    parts.add("assistant", text("a"))
+    await parts.flush()
+    parts.add("assistant", text("b"))
+    parts.end_block("assistant", {"anthropic": {"signature": "s"}})
+    parts.add("assistant", text("c"))
+    parts.add("assistant", text("d"))
+    await parts.flush()
+    assert log.texts() == [["a"], ["b", "cd"]]
+    assert ends_of(log.appended[1]) == [(1, {"anthropic": {"signature": "s"}})]
+    parts.stop_timer()
+
+
+async def test_an_end_that_comes_alone_is_an_entry_without_parts(log: Log) -> None:
+    parts = writer(log)
+    parts.add("assistant", text("a"))
+    await parts.flush()
+    parts.end_block("assistant")
+    await parts.flush()
+    assert log.texts() == [["a"], []]
+    assert ends_of(log.appended[1]) == [(0, None)]
+    parts.stop_timer()
+
+
+async def test_a_folded_log_keeps_the_ends(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_ENTRIES", 3)
+    parts = writer(log)
+    for words in ("a", "b", "c"):
+        parts.add("assistant", text(words))
+        parts.end_block("assistant", words)
+        await parts.flush()
+    (folded,) = log.folded
+    assert texts_of(folded) == ["a", "b", "c"]
+    assert ends_of(folded) == [(1, "a"), (2, "b"), (3, "c")]
+    parts.stop_timer()
+
+
+async def test_when_reasoning_began_and_ended_travels_beside_the_parts(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "MAX_ENTRIES", 2)
+    parts = writer(log)
+    before = rfc3339(now())
+    parts.add("assistant", text("one", "reasoning"))
+    parts.add("assistant", text(" more", "reasoning"))
+    parts.end_block("assistant")
+    parts.add("assistant", text("two", "reasoning"))
+    await parts.flush()
+    parts.add("assistant", text(" on", "reasoning"))
+    parts.add("assistant", text("a"))
+    parts.add("assistant", text("b"))
+    await parts.flush()
+    (folded,) = log.folded
+    by_entry: list[StreamedPart] = []
+    for entry in log.appended:
+        decode_onto(by_entry, entry)
+    at_once: list[StreamedPart] = []
+    decode_onto(at_once, folded)
+    for found in (by_entry, at_once):
+        timed = [part for part in found if part.began_at]
+        assert [part.part["text"].split()[0] for part in timed] == ["one", "two", "ab"]
+        (ended,) = [part for part in found if part.ended_at]
+        times = [timed[0].began_at, ended.ended_at, timed[1].began_at, timed[2].began_at]
+        assert [before, *times] == sorted([before, *times])
+    assert all(set(json.loads(bytes(raw))["part"]) == {"type", "text"} for raw in folded.parts)
+    parts.stop_timer()
+
+
+class Refusing(Log):
+    """A part log that takes nothing new, and says so, until it is written anew."""
+
+    async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
+        return False
+
+
+async def test_what_the_log_did_not_take_is_counted(exposed: Callable[[], Exposition]) -> None:
+    name = "coderd_chatd_stream_buffer_dropped_total"
+    before = exposed().value(name)
+    parts = writer(Refusing())
+    for each in ("a", "b"):
+        parts.add("assistant", text(each))
+        await parts.flush()
+    assert exposed().value(name) == before + 2
+
+
+async def test_streams_are_shown_while_they_last(
+    log: Log, exposed: Callable[[], Exposition]
+) -> None:
+    prefix = "coderd_chatd_stream"
+    gauges = ("s_active", "_buffer_events", "_buffer_size_max")
+
+    def shown() -> list[float]:
+        exposition = exposed()
+        return [exposition.value(prefix + name) for name in gauges]
+
+    short, long = writer(log), writer(log)
+    with streaming(short):
+        with streaming(long):
+            for parts, count in ((short, 1), (long, 3)):
+                for _ in range(count):
+                    parts.add("assistant", text("a"))
+                    await parts.flush()
+            assert shown() == [2, 4, 3]
+        assert shown() == [1, 1, 1]
+    assert shown() == [0, 0, 0]

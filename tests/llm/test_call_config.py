@@ -15,8 +15,10 @@ from chatd.llm.call_config import (
     ModelCallConfig,
     ModelCallConfigRequest,
     checked,
+    decode_call_config,
     stored_options,
 )
+from chatd.llm.option_values import RefusedOptions
 from chatd.llm.options import PARAMETERS, PRICES, SECTIONS, Option, OptionType, kinds_of
 from chatd.llm.providers import PROVIDERS
 
@@ -62,9 +64,7 @@ each_option = pytest.mark.parametrize(
 
 GOOD: dict[OptionType, Any] = {
     OptionType.TEXT: "a text",
-    OptionType.ENUM: "nobody knows this one",
     OptionType.NUMBER: 0.5,
-    OptionType.INTEGER: 7,
     OptionType.BOOLEAN: False,
     OptionType.PRICE: "2.5",
 }
@@ -81,6 +81,12 @@ WRONG: dict[OptionType, list[Any]] = {
 
 
 def good(option: Option) -> Any:
+    if option.type is OptionType.ENUM:
+        return f" {option.values[0].upper()} "
+    if option.type is OptionType.INTEGER:
+        return 7 if option.least is None else max(7, int(option.least))
+    if option.type is OptionType.LIST and option.values:
+        return list(option.values)
     if option.type is OptionType.LIST:
         members = {member.key: good(member) for member in option.members}
         return [members or "an item"]
@@ -135,7 +141,7 @@ def test_what_is_empty_is_dropped_but_objects_stay() -> None:
         "temperature": 0,
         "cost": {},
         "provider_options": {
-            "openai": {},
+            "openai": {"reasoning_effort": " "},
             "google": {"cached_content": "", "safety_settings": [], "thinking_config": {}},
             "openrouter": {
                 "user": "",
@@ -179,6 +185,63 @@ def test_prices_at_the_top_level_count_unless_cost_has_them() -> None:
     given = {INPUT: 1, OUTPUT: "2", "cost": {INPUT: 3}}
     assert read(given).cost == {INPUT: Decimal(3), OUTPUT: Decimal(2)}
     assert read({INPUT: 1, "cost": {INPUT: None}}).cost == {INPUT: Decimal(1)}
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "advice"),
+    [
+        (
+            {"openai": {"reasoning_effort": "extreme"}},
+            "openai.reasoning_effort",
+            "must be one of none, minimal, low, medium, high, xhigh",
+        ),
+        (
+            {"openai": {"include": ["reasoning.encrypted_content", "all"]}},
+            "openai.include",
+            "must hold only reasoning.encrypted_content, file_search_call.results,"
+            " message.output_text.logprobs",
+        ),
+        (
+            {"openai": {"logit_bias": {"1": 101}}},
+            "openai.logit_bias",
+            "must hold only numbers from -100 to 100",
+        ),
+        (
+            {"anthropic": {"thinking": {"budget_tokens": 0}}},
+            "anthropic.thinking.budget_tokens",
+            "must be at least 1024",
+        ),
+        (
+            {"google": {"safety_settings": [{}, {"threshold": "NONE"}]}},
+            "google.safety_settings[1].threshold",
+            "must be one of BLOCK_LOW_AND_ABOVE, BLOCK_MEDIUM_AND_ABOVE, BLOCK_ONLY_HIGH,"
+            " BLOCK_NONE, OFF",
+        ),
+    ],
+)
+def test_a_value_that_is_not_taken_is_told_with_its_path(
+    given: Any, path: str, advice: str
+) -> None:
+    with pytest.raises(RefusedOptions) as caught:
+        read({"provider_options": given})
+    (refused,) = caught.value.refused
+    assert (refused.path, refused.advice) == (f"provider_options.{path}", advice)
+    kept = decode_call_config(json.dumps({"provider_options": given})).options
+    assert stored_options(kept) == kept
+
+
+def test_all_values_that_are_not_taken_are_told_at_once() -> None:
+    given = {"temperature": 3, "top_p": -0.1, "provider_options": {"vercel": {"top_logprobs": 21}}}
+    with pytest.raises(RefusedOptions) as caught:
+        read(given)
+    assert [each.sentence for each in caught.value.refused] == [
+        "temperature must be from 0 to 2.",
+        "top_p must be from 0 to 1.",
+        "provider_options.vercel.top_logprobs must be from 0 to 20.",
+    ]
 
 
 # Rows from before they were checked

@@ -22,12 +22,13 @@ from chatd.llm.types import (
     Provider,
     Request,
     TextBlock,
+    Usage,
     UserMessage,
 )
 
 KEY = "sk-very-secret"
 HI = (UserMessage(blocks=(TextBlock(text="Hi"),)),)
-SCHEMA = OutputSchema(name="propose_title", schema={"type": "object"})
+SCHEMA = OutputSchema(name="an_answer", schema={"type": "object"})
 
 
 def provider(base_url, **fields):
@@ -80,7 +81,7 @@ async def test_a_schema_of_the_answer_is_sent_as_response_format():
     _, request = await answer_to(lambda request: non_streaming_response("x"), output=SCHEMA)
     assert request.body["response_format"] == {
         "type": "json_schema",
-        "json_schema": {"name": "propose_title", "schema": {"type": "object"}, "strict": True},
+        "json_schema": {"name": "an_answer", "schema": {"type": "object"}, "strict": True},
     }
 
 
@@ -198,7 +199,10 @@ async def test_a_session_that_was_given_serves_the_next_call_too():
         assert len(session.connector._conns) == 1
 
 
-async def test_a_provider_whose_wire_is_not_spoken_is_not_called():
-    request = Request(model="m", messages=HI)
-    with pytest.raises(LLMError, match="Anthropic models cannot be used yet"):
-        await complete(request, provider("http://127.0.0.1:9", kind="anthropic"), seconds=1)
+async def test_an_older_fake_of_the_responses_api_answers_in_one_piece():
+    async with OpenAIServer(lambda request: non_streaming_response("Hello")) as server:
+        target = Provider(kind="openai", base_url=server.base_url)
+        request = Request(model="gpt-4", messages=())
+        found = await complete(request, target, seconds=5)
+    assert (found.text, found.reason) == ("Hello", FinishReason.STOP)
+    assert found.usage == Usage(input=10, output=5, total=15)

@@ -6,6 +6,7 @@ import ssl
 from datetime import UTC, datetime
 
 import aiohttp
+import msgspec
 import pytest
 
 from chatd.llm.error_answers import retry_after_seconds
@@ -104,6 +105,43 @@ def test_the_detail_of_a_state_mismatch_is_a_fixed_one():
     for provider in (ACME, None):
         error = classify((400, _body(NO_OUTPUT), {}), provider)
         assert error.detail == MISMATCH_DETAIL
+
+
+# as https://github.com/vercel/ai/issues/7543 and
+# https://github.com/maximhq/bifrost/issues/2441 show them
+@pytest.mark.parametrize(
+    "error",
+    [
+        {
+            "message": "Previous response with id 'resp_1' not found.",
+            "type": "invalid_request_error",
+            "param": "previous_response_id",
+            "code": "previous_response_not_found",
+        },
+        {"code": "previous_response_not_found", "message": ""},
+        {
+            "message": "Item with id 'rs_1' not found. Items are not persisted when `store` is set"
+            " to false. Try again with `store` set to true, or remove this item from your input.",
+            "type": "invalid_request_error",
+            "param": "input",
+            "code": None,
+        },
+        {
+            "message": "The encrypted content for item rs_1 could not be verified.",
+            "type": "invalid_request_error",
+            "code": "invalid_encrypted_content",
+        },
+        {
+            "message": "Previous response cannot be used for this organization due to Zero Data"
+            " Retention.",
+            "param": "previous_response_id",
+        },
+    ],
+)
+@pytest.mark.parametrize("status", [400, 404])
+def test_whatever_a_provider_has_forgotten_breaks_the_chain(error, status):
+    found = classify((status, msgspec.json.encode({"error": error}), {}), ACME)
+    assert (found.kind, found.retryable, found.chain_broken) == (ErrorKind.GENERIC, True, True)
 
 
 def test_a_forgotten_response_breaks_the_chain():

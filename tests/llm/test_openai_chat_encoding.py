@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from chatd.llm.openai_chat import encode
 from chatd.llm.types import (
     AssistantMessage,
     FileBlock,
@@ -19,6 +18,7 @@ from chatd.llm.types import (
     ToolSpec,
     UserMessage,
 )
+from chatd.llm.wires.openai_chat.request import encode
 
 COMPAT = Provider(kind="openai-compat", base_url="http://x")
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from chatd.llm.openai_chat import encode
 from chatd.llm.options import SECTIONS, Option
 from chatd.llm.providers import Wire, find_kind
 from chatd.llm.types import Provider, Request
+from chatd.llm.wires.openai_chat.request import encode
 
 PLAIN = {"model", "messages", "stream", "stream_options"}
 BIAS = {"50256": -100}

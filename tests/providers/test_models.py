@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,10 @@ from django.db import IntegrityError, connection, transaction
 from chatd.core.crypto import SecretState, UndecryptableError
 from chatd.core.fields import open_secret, seal
 from chatd.live import config
+from chatd.llm.types import AwsAccess
+from chatd.providers import bedrock
 from chatd.providers.actions import save_provider
+from chatd.providers.bedrock import BedrockSettings, seal_settings
 from chatd.providers.keys import key_state
 from chatd.providers.model_configs import delete_model_config, save_model_config
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
@@ -22,6 +26,7 @@ from chatd.providers.selectors import (
     resolve_model_call,
 )
 from chatd.turns.failures import error_of_setup
+from chatd.turns.model_calls import is_of_anthropic, provider_of
 
 KEY = "live-very-secret-key"
 NOBODY = uuid4()
@@ -144,6 +149,40 @@ def test_a_call_has_everything_and_hides_its_key(add, provider):
     assert KEY not in repr(call)
 
 
+@pytest.mark.parametrize("kind", [ProviderType.ANTHROPIC, ProviderType.BEDROCK])
+def test_a_call_on_bedrock_has_the_region_and_the_credentials_and_hides_them(db, kind):
+    settings = BedrockSettings(region=" eu-west-3 ", access_key="AKIA-X", access_key_secret=KEY)
+    provider = AIProvider(type=kind, name="aws", base_url="http://127.0.0.1:9")
+    provider.settings = seal_settings(settings)
+    save_provider(provider)
+    config = save_model_config(ModelConfig(ai_provider=provider, model="anthropic.claude-x"))
+    call = resolve_model_call(config.pk, user_id=NOBODY)
+    assert call.aws == AwsAccess(region="eu-west-3", access_key="AKIA-X", access_key_secret=KEY)
+    assert not is_of_anthropic(call)
+    target = provider_of(call, uuid4())
+    assert target.aws == call.aws
+    for shown in (repr(call), repr(target)):
+        assert KEY not in shown
+        assert "AKIA-X" not in shown
+
+
+def test_a_region_that_is_not_set_is_that_of_the_surroundings(db, monkeypatch):
+    monkeypatch.setattr(bedrock, "env", replace(bedrock.env, aws_region="ap-south-1"))
+    provider = AIProvider(type=ProviderType.BEDROCK, name="aws", base_url="http://127.0.0.1:9")
+    save_provider(provider)
+    config = save_model_config(ModelConfig(ai_provider=provider, model="anthropic.claude-x"))
+    assert resolve_model_call(config.pk, user_id=NOBODY).aws == AwsAccess(region="ap-south-1")
+
+
+def test_anthropic_without_settings_does_not_run_on_bedrock(db):
+    provider = AIProvider(type=ProviderType.ANTHROPIC, name="a", base_url="http://127.0.0.1:9")
+    save_provider(provider, new_key=KEY)
+    config = save_model_config(ModelConfig(ai_provider=provider, model="claude-x"))
+    call = resolve_model_call(config.pk, user_id=NOBODY)
+    assert call.aws is None
+    assert is_of_anthropic(call)
+
+
 def unusable(config_id) -> UnusableModelError:
     with pytest.raises(UnusableModelError) as caught:
         resolve_model_call(config_id, user_id=NOBODY)
@@ -172,6 +211,14 @@ def test_a_disabled_or_deleted_provider_is_named(add, provider, change):
     AIProvider.objects.filter(pk=provider.pk).update(**change)
     error = unusable(config.pk)
     assert (error.reason, error.provider) == (Unusable.PROVIDER_DISABLED, "Team OpenAI")
+
+
+def test_azure_is_not_called_without_an_address(add, provider):
+    config = add("a")
+    AIProvider.objects.filter(pk=provider.pk).update(type=ProviderType.AZURE, base_url=" ")
+    error = unusable(config.pk)
+    assert (error.reason, error.provider) == (Unusable.NO_ADDRESS, "Team OpenAI")
+    assert str(error) == "AZURE_OPENAI_BASE_URL is not set"
 
 
 def test_a_key_of_another_ring_is_named_and_not_shown(add, settings):

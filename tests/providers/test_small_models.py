@@ -6,9 +6,11 @@ import pytest
 
 from chatd.core.fields import seal
 from chatd.providers.actions import save_provider
+from chatd.providers.bedrock import BedrockSettings, seal_settings
 from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, AIProviderKey, ModelConfig, ProviderType
 from chatd.providers.small_models import SMALL_MODELS, usable_small_models
+from tests.support.product import SMALL
 
 pytestmark = pytest.mark.django_db
 
@@ -63,10 +65,18 @@ def test_one_that_cannot_be_called_is_left_out(reason: str) -> None:
     assert usable() == []
 
 
-def test_one_whose_wire_is_not_spoken_yet_is_left_out() -> None:
+def test_every_kind_has_its_turn_and_whole_products_of_tests_know_them_all() -> None:
     for kind, model in SMALL_MODELS:
         configured(kind, model)
-    spoken = {"openai", "azure", "openrouter", "vercel"}
-    assert [call.provider_type for call in usable_small_models(user_id=NOBODY)] == [
-        kind for kind, _ in SMALL_MODELS if kind in spoken
-    ]
+    found = [(call.provider_type, call.model) for call in usable_small_models(user_id=NOBODY)]
+    assert found == list(SMALL_MODELS)
+    assert set(found) == SMALL
+
+
+def test_credentials_of_aws_are_as_good_as_a_key() -> None:
+    [(kind, model)] = [pair for pair in SMALL_MODELS if pair[0] == "bedrock"]
+    small = configured(kind, model, key="")
+    assert usable() == []
+    settings = BedrockSettings(region="eu-west-1", access_key="a", access_key_secret="s")
+    AIProvider.objects.update(settings=seal_settings(settings))
+    assert usable() == [str(small.pk)]

@@ -14,7 +14,7 @@ from chatd.chats.models import Chat
 from chatd.chats.partial import Partial, partial_from_log
 from chatd.live.backend import live_backend
 from chatd.live.local import LocalBackend
-from chatd.live.messages import ChatNotice, Episode, Notification, PartEntry, encode
+from chatd.live.messages import BlockEnd, ChatNotice, Episode, Notification, PartEntry, encode
 from chatd.sockets.feed import ChatGoneError, StreamFeed
 from tests.api.client import Chats, assistant, calls, fresh, queue, start
 from tests.sockets.live import delta, kinds, said, texts
@@ -210,6 +210,17 @@ def test_a_lost_entry_is_read_from_the_log(chats, rung):
     assert said(feed.parts(entries[0])) == "a"
     assert said(feed.parts(entries[3])) == "bcde"
     assert [feed.parts(one) for one in entries] == [[]] * 5
+
+
+def test_an_entry_without_parts_is_shown_to_nobody_and_counts(chats, rung):
+    chat = chats.running()
+    feed, episode = follow(chat), episode_of(chat)
+    end = PartEntry(episode=episode, seq=2, parts=[], ends=[BlockEnd(0, {"secret": 1})])
+    one, three = entry(episode, 1, "a"), entry(episode, 3, "b")
+    log(chat, one, end, three)
+    assert said(feed.parts(one)) == "a"
+    assert feed.parts(end) == []
+    assert said(feed.parts(three)) == "b"
 
 
 def test_a_folded_entry_stands_for_all_before_it(chats, rung):

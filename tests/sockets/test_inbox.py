@@ -55,6 +55,16 @@ def test_an_inbox_that_overflows_is_emptied_and_resynchronised(monkeypatch):
     assert work(*steps) == ["[4] True"]
 
 
+def test_what_an_overflow_discards_is_counted(monkeypatch, exposed):
+    monkeypatch.setattr(consumer, "INBOX_LIMIT", 3)
+    name = "coderd_chatd_stream_buffer_dropped_total"
+    before = exposed().value(name)
+    work(*[lambda s, n=n: s.deliver(n) for n in range(3)])
+    assert exposed().value(name) == before
+    work(*[lambda s, n=n: s.deliver(n) for n in range(5)])
+    assert exposed().value(name) == before + 4
+
+
 def test_a_healer_may_ask_for_a_resync():
     assert work(lambda s: s.request_resync()) == ["[] True"]
 

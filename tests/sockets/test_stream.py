@@ -8,9 +8,10 @@ from django.db import OperationalError
 
 from chatd.chats import runs, states
 from chatd.chats.models import Chat, Role, Status
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.partial import Partial
 from chatd.chats.parts import ToolResultPart
-from chatd.chats.transition import NewMessage, StateConflictError
+from chatd.chats.transition import StateConflictError
 from chatd.live.messages import Episode
 from tests.api.client import API, Api, assistant, calls, fresh, queue, start, text_part
 from tests.sockets.live import delta, kinds, said, texts, write_parts

@@ -175,14 +175,7 @@ TOLD: list[tuple[Callable[[Chats], Chat], Cause, list[tuple[str, dict[str, Any]]
         promote,
         [(CHANGE, {"status": "pending"})],
     ),
-    (
-        Chats.waiting,
-        interrupt,
-        [
-            (CHANGE, {"status": "waiting", "last_turn_summary": None}),
-            ("summary_change", {"last_turn_summary": None}),
-        ],
-    ),
+    (Chats.waiting, interrupt, [(CHANGE, {"status": "waiting"})]),
     (
         Chats.running,
         interrupt,
@@ -204,7 +197,11 @@ TOLD: list[tuple[Callable[[Chats], Chat], Cause, list[tuple[str, dict[str, Any]]
     (
         lambda chats: chats.pending(dynamic_tools=[TOOL]),
         park,
-        [(CHANGE, {"status": "requires_action"}), ("action_required", {})],
+        [
+            (CHANGE, {"status": "requires_action"}),
+            ("action_required", {}),
+            ("summary_change", {"last_turn_summary": "Waiting for user input"}),
+        ],
     ),
     (Chats.waiting, rename, [("title_change", {"title": "Renamed"})]),
     (

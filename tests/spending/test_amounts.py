@@ -46,7 +46,6 @@ def test_amounts_are_shown_exactly_and_in_cents_at_least(micros: int, shown: str
         ("25", 25_000_000),
         (" $1,000.50 ", 1_000_500_000),
         ("0.000001", 1),
-        ("1e3", 1_000_000_000),
         ("0", 0),
         ("-1", -1_000_000),
         ("9223372036854.775807", MAX_MICROS),
@@ -67,9 +66,10 @@ def test_amounts_are_read_as_people_write_them(text: str, micros: int) -> None:
         ("0.0000001", "at most 6 digits"),
         ("Infinity", "at most $9223372036854.775807"),
         ("9" * 1000, "at most $9223372036854.775807"),
-        ("1e999999", "at most $9223372036854.775807"),
+        ("1e3", "Write an amount of dollars"),
+        ("1E999999", "Write an amount of dollars"),
         ("1.0000000000000000000000000000000000001", "at most 6 digits"),
-        ("1e-999999", "at most 6 digits"),
+        ("1e-999999", "Write an amount of dollars"),
     ],
 )
 def test_what_is_no_amount_is_refused_with_words(text: str, words: str) -> None:

@@ -14,10 +14,11 @@ from django.db import connections, transaction
 
 from chatd.chats import runs, states
 from chatd.chats.models import Chat, ChatMessage, Role
+from chatd.chats.new_messages import NewMessage
 from chatd.chats.partial import Partial
 from chatd.chats.runs import Fence
 from chatd.chats.titles import store_title, title_claim
-from chatd.chats.transition import NewMessage, StateConflictError
+from chatd.chats.transition import StateConflictError
 from chatd.core.clock import now
 from chatd.providers.models import ModelConfig
 from chatd.spending.models import SpendDay
@@ -196,3 +197,11 @@ def test_what_eight_threads_spend_adds_up(new_chat: NewChat, cast: Cast) -> None
         thread.join(60)
     assert raised == []
     assert list(days().values()) == [8 * (1000 + sum(range(20)))]
+
+
+def test_what_no_column_can_hold_stops_nobody(new_chat: NewChat) -> None:
+    chat = new_chat()
+    fence = start(chat)
+    most = 2**63 - 1
+    runs.finish(fence, [priced(most), priced(most)])
+    assert list(days().values()) == [most]

@@ -200,6 +200,7 @@ def reference(user_id: UUID, about: UUID | None) -> Standing | None:
         window=Window(start, end),
         limit_micros=limit,
         spent_micros=spent,
+        held_micros=0,
     )
 
 

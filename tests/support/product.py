@@ -35,11 +35,24 @@ STOP_SECONDS = 40.0
 
 _OUTER = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST")
 
+SMALL = {
+    ("anthropic", "claude-haiku-4-5"),
+    ("azure", "gpt-4o-mini"),
+    ("bedrock", "anthropic.claude-haiku-4-5-20251001-v1:0"),
+    ("google", "gemini-2.5-flash"),
+    ("openai", "gpt-4o-mini"),
+    ("openrouter", "anthropic/claude-3.5-haiku"),
+    ("vercel", "anthropic/claude-haiku-4.5"),
+}
+"""Models that titles are asked of where they are there, whatever the model of a chat."""
+
 _ADD_MODELS = """
 import json
+from decimal import Decimal
 from chatd.providers.actions import save_provider
 from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import AIProvider, ModelConfig
+from chatd.providers.pricing import Prices
 made = []
 for row in json.loads({rows!r}):
     provider = save_provider(
@@ -55,7 +68,8 @@ for row in json.loads({rows!r}):
         ai_provider=provider, model=row["model"], options=row["options"],
         is_default=row["is_default"],
     )
-    made.append(str(save_model_config(config).pk))
+    prices = Prices(**{{name: Decimal(price) for name, price in row["prices"].items()}})
+    made.append(str(save_model_config(config, prices=prices).pk))
 print(json.dumps(made))
 """
 
@@ -282,10 +296,10 @@ class Product:
             web.wait_until_ready()
         return web
 
-    def worker(self, *, ready: bool = True) -> Process:
-        """Start one worker process and return it, consuming."""
+    def worker(self, *, ready: bool = True, turns: int = 8) -> Process:
+        """Start one worker process of so many turns at once and return it, consuming."""
         command = [sys.executable, "-m", "celery", "-A", "config.celery", "worker"]
-        command += ["-P", "threads", "-c", "8", "-Q", "turns,default"]
+        command += ["-P", "threads", "-c", str(turns), "-Q", "turns,default"]
         command += ["--without-gossip", "--without-mingle", "-n", f"w{self._started}@%h"]
         worker: Process = self.start("worker", command)
         if ready:
@@ -327,8 +341,8 @@ class Product:
     def add_models(self, *rows: Mapping[str, Any]) -> list[str]:
         """Create a provider with one model per row and return the ids of the model configs.
 
-        Members of a row: base_url; kind, display_name, key, model, options, is_default where they
-        matter.
+        Members of a row: base_url; kind, display_name, key, model, options, prices (texts),
+        is_default where they matter.
         """
         whole = [
             {
@@ -338,11 +352,14 @@ class Product:
                 "key": "e2e-fake-provider-key",
                 "model": "fake-model",
                 "options": {},
+                "prices": {},
                 "is_default": False,
                 **row,
             }
             for row in rows
         ]
+        # titles of all other chats of the product would be asked of it
+        assert not SMALL & {(row["kind"], row["model"]) for row in whole}, "a small model"
         made: list[str] = json.loads(self.shell(_ADD_MODELS.format(rows=json.dumps(whole))))
         return made
 

@@ -12,8 +12,10 @@ from chatd.turns.prompt import prompt_from
 Part = dict[str, Any]
 
 
-def row(role: Role, *parts: Part, is_summary: bool = False) -> PromptRow:
-    return PromptRow(0, role, list(parts), is_summary)
+def row(role: Role, *parts: Part, is_summary: bool = False, **fields: Any) -> PromptRow:
+    """Return a row; an answer is one that came to its end, with an id at its provider."""
+    fields = {"provider_response_id": "resp_1" if role == Role.ASSISTANT else None, **fields}
+    return PromptRow(0, role, list(parts), is_summary, **fields)
 
 
 def text(words: str, **fields: Any) -> Part:

@@ -8,11 +8,12 @@ from config.env import env
 
 def close_database_threads() -> None:
     """Close the connections of every database thread and end the threads."""
-    if not threads._executor.cache_info().currsize:
-        return
-    executor = threads._executor()
-    threads._executor.cache_clear()
-    closing = [executor.submit(connections.close_all) for _ in range(env.database_threads * 2)]
-    for done in closing:
-        done.result()
-    executor.shutdown(wait=True)
+    for pool in (threads._executor, threads._patient_executor):
+        if not pool.cache_info().currsize:
+            continue
+        executor = pool()
+        pool.cache_clear()
+        closing = [executor.submit(connections.close_all) for _ in range(env.database_threads * 2)]
+        for done in closing:
+            done.result()
+        executor.shutdown(wait=True)

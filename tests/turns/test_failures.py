@@ -103,6 +103,11 @@ def test_an_error_of_a_call_has_all_that_is_known():
             "The Acme provider has been disabled. Contact your chatd administrator.",
         ),
         (
+            Unusable.NO_ADDRESS,
+            "config",
+            "The Acme provider has no base URL. Contact your chatd administrator.",
+        ),
+        (
             Unusable.MODEL_DISABLED,
             "config",
             "The model of this chat has been disabled. Choose another one and send again.",

@@ -124,15 +124,37 @@ def test_metadata_that_is_no_sections_counts_as_none(damaged: Any) -> None:
         (" \n", {"anthropic": {"redacted_data": "r"}}, True),
         ("", None, False),
         ("", {"anthropic": {"signature": "", "redacted_data": ""}}, False),
-        ("", {"openai": {"item_id": "rs_1", "encrypted_content": "e"}}, False),
+        ("", {"openai": {"item_id": "rs_1"}}, True),
+        ("", {"openai": {"encrypted_content": "e"}}, True),
+        ("", {"openai": {"item_id": "", "encrypted_content": ""}}, False),
+        ("", {"google": {"item_id": "rs_1"}}, False),
     ],
 )
-def test_reasoning_is_kept_for_its_text_or_for_the_signature_of_anthropic(
+def test_reasoning_is_kept_for_its_text_or_for_what_its_provider_wants_back(
     words: str, metadata: Any, is_kept: bool
 ) -> None:
     part = reasoning(words, provider_metadata=metadata)
     kept = (ReasoningBlock(text=words, provider_metadata=metadata),) if is_kept else ()
     assert answer_blocks(part, text("so")) == (*kept, TextBlock(text="so"))
+
+
+@pytest.mark.parametrize("response_id", [None, ""])
+def test_items_of_an_answer_that_came_to_no_end_are_not_known_by_their_ids(
+    response_id: str | None,
+) -> None:
+    section = {"item_id": "rs_1", "encrypted_content": "e"}
+    parts = (
+        reasoning("", provider_metadata={"openai": section, "google": {"item_id": "x"}}),
+        reasoning("", provider_metadata={"openai": {"item_id": "rs_2"}}),
+        call("a", provider_metadata={"openai": {"item_id": "fc_1"}}),
+    )
+    [message, _] = prompt(row(Role.ASSISTANT, *parts, provider_response_id=response_id))
+    assert isinstance(message, AssistantMessage)
+    assert [getattr(block, "provider_metadata", None) for block in message.blocks] == [
+        {"openai": {"encrypted_content": "e"}, "google": {"item_id": "x"}},
+        {"openai": {}},
+    ]
+    assert parts[2]["provider_metadata"] == {"openai": {"item_id": "fc_1"}}
 
 
 def test_a_call_and_its_result_are_paired() -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from chatd.chats.models import Role
 from chatd.chats.selectors import PromptRow
-from chatd.llm.openai_chat_request import encode
 from chatd.llm.types import (
     AssistantMessage,
     Message,
@@ -22,6 +21,7 @@ from chatd.llm.types import (
     ToolResultBlock,
     UserMessage,
 )
+from chatd.llm.wires.openai_chat.request import encode
 from chatd.turns.prompt import MISSING_RESULT
 from tests.support.prompts import call, prompt, reasoning, result, row, text
 

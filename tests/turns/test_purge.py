@@ -31,6 +31,7 @@ from chatd.spending.models import SpendDay
 from chatd.turns.purge import archive_cutoff, purge
 from tests.api.client import Chats
 from tests.conftest import Cast
+from tests.support.metrics import Exposition
 from tests.support.spending import spend_in
 
 pytestmark = pytest.mark.django_db
@@ -357,3 +358,27 @@ def test_two_runners_at_once_do_nothing_twice(chats: Chats) -> None:
     assert Chat.objects.filter(archived=True).count() == Chat.objects.count() == 30
     assert sum(ArchiveDigest.objects.values_list("count", flat=True)) == 30
     assert AuditEntry.objects.filter(actor_name="chat_auto_archive").count() == 30
+
+
+def test_what_was_deleted_and_archived_is_counted(
+    chats: Chats, exposed: Callable[[], Exposition]
+) -> None:
+    prefix = "coderd_dbpurge_"
+    archived = prefix + "chat_auto_archive_records_archived_total"
+    purged = prefix + "records_purged_total"
+    rounds = prefix + "iteration_duration_seconds_count"
+    configure(retention_days=30, idle_days=3)
+    for _ in range(2):
+        put_away(chats.waiting(), 31)
+    root = aged(chats.waiting(), 10)
+    aged(chats.child_of(root), 10)
+    before = exposed()
+    purge()
+    after = exposed()
+    assert after.value(archived) - before.value(archived) == 2, "a root and its child"
+    chats_before = before.value(purged, record_type="chats")
+    assert after.value(purged, record_type="chats") - chats_before == 2
+    for unused in ("chat_files", "chat_debug_runs"):
+        kept = before.value(purged, record_type=unused)
+        assert after.value(purged, record_type=unused) == kept
+    assert after.value(rounds, success="true") - before.value(rounds, success="true") == 1

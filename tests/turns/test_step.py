@@ -9,14 +9,17 @@ from chatd.llm.errors import LLMError
 from chatd.llm.types import (
     Finish,
     FinishReason,
+    GeneratedFile,
     ReasoningDelta,
+    ReasoningEnd,
     Source,
     TextDelta,
+    TextEnd,
     ToolCall,
     ToolCallDelta,
+    ToolResult,
     Usage,
 )
-from chatd.providers.pricing import Prices
 from chatd.turns import step
 from chatd.turns.step import StepCollector
 
@@ -26,9 +29,15 @@ class Writer:
 
     def __init__(self) -> None:
         self.parts: list[dict[str, Any]] = []
+        self.roles: list[str] = []
+        self.ends: list[tuple[int, Any]] = []
 
     def add(self, role: str, part: dict[str, Any]) -> None:
         self.parts.append(part)
+        self.roles.append(role)
+
+    def end_block(self, role: str, metadata: Any = None) -> None:
+        self.ends.append((len(self.parts), metadata))
 
 
 @pytest.fixture
@@ -145,4 +154,96 @@ def test_a_tool_call_that_is_too_large_is_an_error(
 
 def test_nothing_said_is_no_message(writer: Writer) -> None:
     result = collect(writer, Finish(reason=FinishReason.STOP, usage=None))
-    assert result.message(uuid4(), Prices()) is None
+    assert result.message(uuid4()) is None
+
+
+SIGNED = {"anthropic": {"signature": "c2ln"}}
+
+
+def test_blocks_end_where_the_provider_says_and_keep_what_it_wants_back(writer: Writer) -> None:
+    result = collect(
+        writer,
+        ReasoningDelta(text="one"),
+        ReasoningEnd(provider_metadata=SIGNED),
+        ReasoningDelta(text="two"),
+        ReasoningEnd(),
+        TextDelta(text="a"),
+        TextEnd(),
+        TextDelta(text="b"),
+    )
+    found = [(part["type"], part["text"], part.get("provider_metadata")) for part in result.content]
+    assert found == [
+        ("reasoning", "one", SIGNED),
+        ("reasoning", "two", None),
+        ("text", "a", None),
+        ("text", "b", None),
+    ]
+    assert writer.ends == [(1, SIGNED), (2, None), (3, None)]
+    assert all("provider_metadata" not in part for part in writer.parts)
+
+
+def test_reasoning_without_text_is_kept_for_its_provider(writer: Writer) -> None:
+    (part,) = collect(writer, ReasoningEnd(provider_metadata=SIGNED)).content
+    assert (part["text"], part["provider_metadata"]) == ("", SIGNED)
+    assert writer.ends == [(1, SIGNED)]
+
+
+def test_an_end_without_anything_before_it_and_without_metadata_is_nothing(writer: Writer) -> None:
+    assert collect(writer, ReasoningEnd(), TextEnd()).content == []
+    assert (writer.parts, writer.ends) == ([], [])
+
+
+def test_what_the_provider_carries_out_stands_in_the_answer_and_is_nobody_s_to_do(
+    writer: Writer,
+) -> None:
+    result = collect(
+        writer,
+        ToolCallDelta(id="s", name="web_search", arguments_delta="{}", provider_executed=True),
+        ToolCall(id="s", name="web_search", arguments='{"query":"q"}', provider_executed=True),
+        ToolResult(call_id="s", name="web_search", output=[{"url": "u"}], provider_metadata=SIGNED),
+    )
+    call, found = result.content
+    assert result.calls == []
+    assert call["args"] == {"query": "q"}
+    assert call["provider_executed"] is found["provider_executed"] is True
+    assert found["result"] == [{"url": "u"}]
+    assert found["provider_metadata"] == SIGNED
+    assert [part["type"] for part in writer.parts] == ["tool-call", "tool-call", "tool-result"]
+    assert all(part["provider_executed"] for part in writer.parts)
+    assert writer.roles == ["assistant", "assistant", "tool"]
+
+
+def test_a_failed_search_is_marked_as_an_error(writer: Writer) -> None:
+    failed = ToolResult(call_id="s", name="web_search", output={"error": "no"}, is_error=True)
+    (part,) = collect(writer, failed).content
+    assert part["is_error"] is True
+
+
+def test_a_file_of_the_model_is_kept_with_its_bytes(writer: Writer) -> None:
+    (part,) = collect(writer, GeneratedFile(media_type="image/png", data=b"\x89PNG")).content
+    assert part == {"type": "file", "media_type": "image/png", "data": "iVBORw=="}
+    assert writer.parts == [part]
+
+
+def test_a_file_too_large_for_a_message_ends_the_call(writer: Writer, monkeypatch: Any) -> None:
+    monkeypatch.setattr(step, "MAX_ANSWER_BYTES", 10)
+    with pytest.raises(LLMError, match="too large"):
+        collect(writer, GeneratedFile(media_type="image/png", data=b"x" * 20))
+
+
+def test_reasoning_that_was_cut_loses_its_signature_and_later_reasoning_keeps_its_own(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "MAX_REASONING_BYTES", 10)
+    signed = {"anthropic": {"signature": "s"}}
+    result = collect(
+        writer,
+        ReasoningDelta(text="123"),
+        ReasoningDelta(text="4567890123"),
+        ReasoningEnd(provider_metadata=signed),
+        ReasoningDelta(text="1"),
+        ReasoningEnd(provider_metadata=signed),
+    )
+    assert [part["text"] for part in result.content] == ["123", "1"]
+    assert [part.get("provider_metadata") for part in result.content] == [None, signed]
+    assert [metadata for _, metadata in writer.ends] == [None, signed]

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -10,6 +10,7 @@ from chatd.chats import runs
 from chatd.chats.models import Chat
 from chatd.core.clock import now
 from chatd.providers.models import ModelConfig
+from chatd.spending.ledger_models import LedgerEntry, OpenHold
 from chatd.turns import sweep
 from tests.conftest import Cast
 from tests.support.people import pending_chat
@@ -94,3 +95,37 @@ def test_a_chat_that_cannot_be_recovered_keeps_no_other_from_it(
     monkeypatch.setattr(runs, "recover", recover)
     sweep.sweep()
     assert Chat.objects.get(pk=chats[1].pk).status == "pending"
+
+
+def hold(chat: Chat, **ends: Any) -> UUID:
+    made = OpenHold.objects.create(
+        id=uuid4(),
+        owner_id=chat.owner_id,
+        organization_id=chat.organization_id,
+        chat_id=chat.pk,
+        root_chat_id=chat.pk,
+        micros=7,
+        created_at=now() - timedelta(hours=1),
+        **ends,
+    )
+    return made.pk
+
+
+def test_holds_that_nobody_will_settle_are_given_back(cast: Cast, model: ModelConfig) -> None:
+    chat = pending_chat(cast.alice, cast.organization, model)
+    running = runs.acquire(chat.pk, uuid4(), lease_seconds=30)
+    assert running is not None
+    ended = now() - timedelta(seconds=1)
+    kept = {
+        hold(chat, runner_id=running.runner_id),
+        hold(chat, expires_at=now() + timedelta(minutes=1)),
+    }
+    lost = {hold(chat, runner_id=uuid4()), hold(chat, expires_at=ended)}
+    just_now = hold(chat, runner_id=uuid4())
+    OpenHold.objects.filter(pk=just_now).update(created_at=now())
+    sweep.sweep()
+    assert set(OpenHold.objects.values_list("pk", flat=True)) == kept | {just_now}
+    released = LedgerEntry.objects.values_list("call_id", "kind", "held_micros")
+    assert set(released) == {(call_id, "release", -7) for call_id in lost}
+    sweep.sweep()
+    assert LedgerEntry.objects.count() == 2

@@ -89,8 +89,8 @@ def test_saving_a_form_as_it_was_shown_changes_nothing(root: Client, openai: AIP
     options = {
         "temperature": 0.0,
         "provider_options": {
-            "anthropic": {"thinking": {"budget_tokens": 5}},
-            "openai": {"store": False, "reasoning_effort": "odd", "metadata": {"a": 1}},
+            "anthropic": {"thinking": {"budget_tokens": 5}, "effort": "odd"},
+            "openai": {"store": False, "reasoning_effort": "high", "metadata": {"a": 1}},
         },
     }
     config = save_model_config(

@@ -133,3 +133,12 @@ def test_the_list_needs_the_same_queries_for_one_and_ten_chats(
         page.get("/chats")
 
     assert len(one) == len(ten)
+
+
+def test_a_row_shows_what_the_latest_turn_came_to(page: Client, new_chat: NewChat) -> None:
+    chat = new_chat()
+    assert '<span class="chat-summary" hidden></span>' in page.get("/chats").content.decode()
+
+    Chat.objects.filter(pk=chat.pk).update(last_turn_summary="Fixed <b>it</b> all")
+    html = page.get("/chats").content.decode()
+    assert '<span class="chat-summary">Fixed &lt;b&gt;it&lt;/b&gt; all</span>' in html

@@ -14,14 +14,16 @@ from django.test.utils import CaptureQueriesContext
 
 from chatd.accounts.models import SiteRole
 from chatd.audit.models import AuditEntry
-from chatd.chats.models import Chat, ChatMessage, Status
+from chatd.chats.models import Chat, Status
 from chatd.chats.search import index_title
 from chatd.core.clock import now
 from chatd.core.paging import BoundedPaginator
 from chatd.providers.models import ModelConfig
+from chatd.spending.ledger_models import CallKind
 from tests.conftest import Cast
 from tests.support.people import pending_chat
 from tests.support.plans import analyze, scans
+from tests.support.spending import call_model
 from tests.web.conftest import browser_of
 
 pytestmark = pytest.mark.django_db
@@ -108,14 +110,16 @@ def test_a_chat_shows_its_state_what_went_wrong_and_what_it_cost(
     root: Client, new_chat: NewChat
 ) -> None:
     chat = new_chat(status=Status.ERROR, last_error=ERROR)
-    message = ChatMessage.objects.filter(chat=chat).first()
-    assert message is not None
-    ChatMessage.objects.filter(pk=message.pk).update(total_cost_micros=1_234_567, deleted=True)
+    call_model(chat, 1_000_000)
+    call_model(chat, 234_567, kind=CallKind.TITLE)
+    call_model(chat, None, kind=CallKind.LABEL)
     html = shown(root, f"{LIST}{chat.pk}/change/")
     assert "The provider is overloaded. Wait & see. Provider: OpenAI." in html
     assert "It answered with status 429." in html
-    assert "$1.234567" in html
+    parts = "turn $1.00, title $0.234567, label $0.00"
+    assert f"$1.234567 ({parts}), calls without a price: 1" in html
     for link in (
+        f"/admin/spending/spend/?from={chat.created_at:%Y-%m-%d}&chat={chat.pk}&by=kind",
         f"/chats/{chat.pk}",
         f"/admin/audit/auditentry/?resource_type=chat&resource_id={chat.pk}",
         f"/api/experimental/chats/{chat.pk}/debug/runs",

@@ -1,7 +1,6 @@
 """The page of a chat in a real browser, with a stream whose every frame the test decides."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,6 @@ from playwright.sync_api import (
     Route,
     WebSocketRoute,
     expect,
-    sync_playwright,
 )
 from pytest_django.live_server_helper import LiveServer
 
@@ -70,17 +68,6 @@ def part(words: str, kind: str = "text") -> dict[str, Any]:
 
 def stored(message: ChatMessage) -> dict[str, Any]:
     return {"type": "message", "message": message_body(message)}
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    # Playwright keeps an event loop in this thread, which Django takes for asynchronous code.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture
@@ -374,3 +361,34 @@ def test_a_screen_reader_hears_sentences_and_not_words(
     expect(announcer).to_contain_text("Rain falls .")
     expect(announcer).not_to_contain_text("And th")
     expect(tab.locator("#messages")).to_have_attribute("aria-live", "off")
+
+
+def test_a_compaction_is_one_line_while_it_runs_and_when_it_is_stored(
+    tab: Page, opened: tuple[Chat, Stream]
+) -> None:
+    chat, stream = opened
+    named = {"tool_call_id": "chat_summarized_1", "tool_name": "chat_summarized"}
+    call, result = {"type": "tool-call", **named}, {"type": "tool-result", **named}
+    stream.send(status("running"), part("The answer."))
+    answer = add_message(chat, text("The answer."))
+    stream.send(stored(answer))
+    stream.send(
+        {"type": "message_part", "message_part": {"role": "assistant", "part": call}},
+    )
+    expect(tab.locator("#live summary")).to_have_text("Summarising earlier messages")
+    asked = add_message(chat, {**call, "args": {"source": "automatic"}})
+    told = {**result, "result": {"summary": "- Goal: **rain**\n- Done: wind"}}
+    answered = add_message(chat, told, role=Role.TOOL)
+    stream.send(stored(asked), stored(answered))
+    stream.send({"type": "message_part", "message_part": {"role": "tool", "part": told}})
+    line = tab.locator(".part-summary")
+    for _ in range(2):
+        expect(line).to_have_count(1)
+        expect(line.locator("summary")).to_have_text(
+            "Earlier messages were summarised to make room"
+        )
+        expect(tab.locator(f"#m-{asked.pk}")).to_be_hidden()
+        expect(tab.locator("#live")).to_be_hidden()
+        line.locator("summary").click()
+        expect(line.locator("strong")).to_have_text("rain")
+        tab.reload()

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 from aiohttp import web
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from chatd.accounts.models import LoginType, SiteRole, User
@@ -32,19 +32,15 @@ pytestmark = [
 ]
 
 OLD, NEW = "correct horse battery", "a staple of another kind"
-PAGES = ["/settings", "/settings/tokens", "/settings/keys", "/settings/chats", "/settings/tools"]
+PAGES = [
+    "/settings",
+    "/settings/tokens",
+    "/settings/keys",
+    "/settings/chats",
+    "/settings/spending",
+    "/settings/tools",
+]
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    # Playwright keeps an event loop in this thread, which Django takes for asynchronous code.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_labels_and_hints_are_those_of_the_registry(page: Client, gpt: ModelConf
 
 def test_no_effect_is_promised_where_there_is_none(page: Client, gpt: ModelConfig) -> None:
     idle = {setting.key for setting in PERSONAL_SETTINGS if setting.is_idle}
-    effective = {CUSTOM_PROMPT.key, ROOT.key}
+    effective = {CUSTOM_PROMPT.key, ROOT.key, COMPACTION_THRESHOLD.key, PERSONAL_DEBUG_LOGGING.key}
     assert idle == {setting.key for setting in PERSONAL_SETTINGS} - effective
 
 

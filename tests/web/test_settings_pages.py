@@ -15,7 +15,14 @@ from chatd.web.settings_pages.forms import Field, Form, refused
 from chatd.web.settings_pages.frame import PLACES
 from tests.web.conftest import browser_of
 
-PAGES = ["/settings", "/settings/tokens", "/settings/keys", "/settings/chats", "/settings/tools"]
+PAGES = [
+    "/settings",
+    "/settings/tokens",
+    "/settings/keys",
+    "/settings/chats",
+    "/settings/spending",
+    "/settings/tools",
+]
 each_page = pytest.mark.parametrize("path", PAGES)
 
 

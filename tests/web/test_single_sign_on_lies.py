@@ -5,9 +5,11 @@ import base64
 import hashlib
 import hmac
 import logging
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
@@ -16,7 +18,7 @@ import time_machine
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 
 from chatd.accounts.models import ExternalIdentity, GroupMember, User
@@ -24,6 +26,7 @@ from chatd.accounts.oidc import http, id_token, tokens
 from chatd.accounts.oidc.http import ProviderSession
 from chatd.accounts.oidc.tokens import oidc_token_for
 from chatd.audit.models import AuditEntry
+from chatd.core.clock import now
 from tests.conftest import Cast
 from tests.support import oidc
 from tests.support.oidc import EC_KEY, OTHER_RSA_KEY, RSA_KEY, LyingProvider, jwk, signed
@@ -659,20 +662,47 @@ def test_a_token_is_renewed_before_it_ends(provider: LyingProvider) -> None:
         assert oidc_token_for(user) is None
 
 
-def test_a_token_that_somebody_else_renewed_is_used(
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_need_a_token_at_once_one_renews_it(
     provider: LyingProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_in(provider)
     user = User.objects.get(login_type="oidc")
-    renew = tokens._renewed
+    renew, begun, go_on = tokens._renewed, threading.Event(), threading.Event()
 
-    def renewed_elsewhere(*_: Any) -> None:
-        monkeypatch.setattr(tokens, "_renewed", renew)
-        assert oidc_token_for(user) is not None
+    def slowly(*given: Any) -> Any:
+        begun.set()
+        assert go_on.wait(20)
+        return renew(*given)
 
-    monkeypatch.setattr(tokens, "_renewed", renewed_elsewhere)
+    def token(_: int) -> str | None:
+        try:
+            return oidc_token_for(user)
+        finally:
+            connections.close_all()
+
+    monkeypatch.setattr(tokens, "_renewed", slowly)
+    asked = len(provider.bodies)
+    with time_machine.travel(time.time() + 400), ThreadPoolExecutor(5) as pool:
+        first = pool.submit(token, 0)
+        assert begun.wait(20)
+        others = [pool.submit(token, number) for number in range(1, 5)]
+        go_on.set()
+        found = {each.result(20) for each in (first, *others)}
+    renewals = [b for b in provider.bodies[asked:] if b.get("grant_type") == "refresh_token"]
+    assert len(renewals) == 1
+    assert found == {provider.issued[-2]}  # before the new refresh token
+
+
+def test_who_renews_and_dies_keeps_others_waiting_for_a_while_only(
+    provider: LyingProvider,
+) -> None:
+    sign_in(provider)
+    user = User.objects.get(login_type="oidc")
+    ExternalIdentity.objects.update(renewing_until=now() + tokens.CLAIM_KEPT)
     with time_machine.travel(time.time() + 400):
-        assert oidc_token_for(user) == provider.issued[-2]  # before the new refresh token
+        assert oidc_token_for(user) == provider.issued[-2]
+    assert ExternalIdentity.objects.get(user=user).renewing_until is None
 
 
 def test_there_is_no_token_of_people_without_one(

@@ -84,7 +84,7 @@ def test_the_limit_of_everybody_is_set_shown_exactly_and_switched_off(root: Clie
         ("0", "Spend limit must be greater than 0."),
         ("-3", "Spend limit must be greater than 0."),
         ("0.0000001", "An amount has at most 6 digits after the point."),
-        ("1e40", "Spend limit must be at most $9223372036854.775807."),
+        ("1" + "0" * 30, "Spend limit must be at most $9223372036854.775807."),
         ("a lot", "Write an amount of dollars such as 25 or 12.50."),
     ],
 )

@@ -1,5 +1,6 @@
 """Tokens of an identity provider: kept encrypted, for calls in the name of their person."""
 
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,21 +8,26 @@ from typing import Any
 import requests
 import structlog
 from django.db import transaction
+from django.db.models import Q
 
 from chatd.accounts.models import ExternalIdentity, LoginType, User
-from chatd.accounts.oidc.http import ProviderSession
+from chatd.accounts.oidc.http import TOTAL_SECONDS, ProviderSession
 from chatd.accounts.oidc.provider import metadata, single_sign_on
 from chatd.accounts.oidc.refusals import SignInRefusedError
 from chatd.core.clock import now
 from chatd.core.crypto import UndecryptableError
 from chatd.core.errors import ChatdError
 from chatd.core.fields import open_secret, seal
+from chatd.core.threads import give_back_connections
 from config.env import SingleSignOn
 
 log = structlog.get_logger(__name__)
 
 EARLY = timedelta(seconds=10)
 """A token that ends so soon is renewed before it is used."""
+
+CLAIM_KEPT = timedelta(seconds=TOTAL_SECONDS + 5)
+POLL_SECONDS = 0.1
 
 MAX_TOKEN_CHARS = 16 * 1024
 MAX_LIFETIME = timedelta(days=365)
@@ -52,13 +58,31 @@ def oidc_token_for(user: User) -> str | None:
     identity = ExternalIdentity.objects.filter(user=user, issuer=configured.issuer).first()
     if identity is None or _lasts(identity, EARLY):
         return _opened(identity)
-    refresh_token = _opened(identity, "refresh_token")
-    renewed = _renewed(configured, refresh_token) if refresh_token else None
-    if renewed is not None:
-        _keep(identity, {"refresh_token": refresh_token, **renewed})
-        return _token(renewed, "access_token")
-    identity.refresh_from_db()  # somebody else may have renewed it with the same refresh token
+    if refresh_token := _opened(identity, "refresh_token"):
+        if _claim(identity):
+            renewed = _renewed(configured, refresh_token)
+            _keep(identity, {"refresh_token": refresh_token, **renewed} if renewed else None)
+        else:
+            _wait_for_other(identity)
+        identity.refresh_from_db()
     return _opened(identity) if _lasts(identity, timedelta(0)) else None
+
+
+def _claim(identity: ExternalIdentity) -> bool:
+    """Be the one who renews these tokens, for as long as that may take; False if another is."""
+    at = now()
+    rows = ExternalIdentity.objects.filter(pk=identity.pk, access_token=identity.access_token)
+    free = rows.filter(Q(renewing_until=None) | Q(renewing_until__lt=at))
+    return bool(free.update(renewing_until=at + CLAIM_KEPT))
+
+
+def _wait_for_other(identity: ExternalIdentity) -> None:
+    """Return when nobody renews the tokens any more, or it takes too long."""
+    deadline = time.monotonic() + TOTAL_SECONDS
+    claimed = ExternalIdentity.objects.filter(pk=identity.pk, renewing_until__gt=now())
+    while claimed.exists() and time.monotonic() < deadline:
+        give_back_connections()
+        time.sleep(POLL_SECONDS)
 
 
 def _lasts(identity: ExternalIdentity, longer_than: timedelta) -> bool:
@@ -92,11 +116,12 @@ def _renewed(configured: SingleSignOn, refresh_token: str) -> Mapping[str, Any] 
     return answer if isinstance(answer, dict) and _token(answer, "access_token") else None
 
 
-def _keep(identity: ExternalIdentity, answer: Mapping[str, Any]) -> None:
-    """Store renewed tokens, unless somebody signed in or renewed them meanwhile."""
+def _keep(identity: ExternalIdentity, answer: Mapping[str, Any] | None) -> None:
+    """Store renewed tokens, if there are any, and let others renew; a sign-in meanwhile wins."""
+    renewed = sealed_tokens(answer) if answer else {}
     with transaction.atomic():
         rows = ExternalIdentity.objects.filter(pk=identity.pk, access_token=identity.access_token)
-        rows.update(**sealed_tokens(answer))
+        rows.update(**renewed, renewing_until=None)
 
 
 def _token(answer: Mapping[str, Any], name: str) -> str:

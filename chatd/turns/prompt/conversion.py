@@ -29,6 +29,16 @@ from chatd.turns.prompt.results import call_id_of, metadata_of, tool_result
 
 Part = dict[str, Any]
 
+_SIGNATURES = ("signature", "redacted_data", "thought_signature", "thought_signatures")
+_WANTED_BACK = {
+    "anthropic": _SIGNATURES,
+    "google": _SIGNATURES,
+    "openai": ("item_id", "encrypted_content"),
+    "openrouter": ("reasoning_details",),
+    "vercel": ("reasoning_details",),
+}
+"""What makes a part without text worth sending, by the section of its metadata."""
+
 
 def messages_of(row: PromptRow, files: Mapping[UUID, Block]) -> list[Message]:
     """Return the messages of a row: one, or none when nothing of it is for the model.
@@ -44,7 +54,7 @@ def messages_of(row: PromptRow, files: Mapping[UUID, Block]) -> list[Message]:
             blocks = tuple(_user_blocks(content, files))
             return [UserMessage(blocks=blocks)] if blocks else []
         case Role.ASSISTANT:
-            return [*_answer(content), *_results(content, provider_executed=False)]
+            return [*_answer(_said(row)), *_results(content, provider_executed=False)]
         case _:
             return [*_results(content)]
 
@@ -64,6 +74,23 @@ def _user_blocks(content: Sequence[Part], files: Mapping[UUID, Block]) -> Iterat
                     yield TextBlock(text=text)
 
 
+def _said(row: PromptRow) -> Sequence[Part]:
+    """Return the parts of an answer, without the ids of items that its provider does not keep.
+
+    It keeps those of answers that came to their end alone, and these have an id.
+    """
+    parts = row.content or []
+    return parts if row.provider_response_id else [_without_item_id(part) for part in parts]
+
+
+def _without_item_id(part: Part) -> Part:
+    section = (metadata_of(part) or {}).get("openai", {})
+    if "item_id" not in section:
+        return part
+    kept = {key: value for key, value in section.items() if key != "item_id"}
+    return part | {"provider_metadata": part["provider_metadata"] | {"openai": kept}}
+
+
 def _answer(content: Sequence[Part]) -> list[Message]:
     blocks = tuple(block for part in content if (block := _assistant_block(part)))
     return [AssistantMessage(blocks=blocks)] if blocks else []
@@ -71,7 +98,7 @@ def _answer(content: Sequence[Part]) -> list[Message]:
 
 def _assistant_block(part: Part) -> AssistantBlock | None:
     match part["type"]:
-        case "text" if part["text"].strip():
+        case "text" if part["text"].strip() or _is_wanted_back(metadata_of(part), "google"):
             return TextBlock(text=part["text"], provider_metadata=metadata_of(part))
         case "reasoning":
             return _reasoning(part)
@@ -86,20 +113,23 @@ def _assistant_block(part: Part) -> AssistantBlock | None:
 
 
 def _reasoning(part: Part) -> ReasoningBlock | None:
-    """Keep what has text, or is signed by Anthropic: an answer without it would be refused.
-
-    An empty item of OpenAI is not sent again, even with encrypted text.
-    """
+    """Keep what has text, or what its provider wants back: answers are refused without it."""
     metadata = metadata_of(part)
     text = part.get("text") or ""
-    if not text.strip() and not _is_signed(metadata):
+    if not text.strip() and not _is_wanted_back(metadata, *_WANTED_BACK):
         return None
     return ReasoningBlock(text=text, provider_metadata=metadata)
 
 
-def _is_signed(metadata: ProviderMetadata | None) -> bool:
-    section = (metadata or {}).get("anthropic", {})
-    return bool(section.get("signature") or section.get("redacted_data"))
+def _is_wanted_back(metadata: ProviderMetadata | None, *by: str) -> bool:
+    """Tell whether one of these providers wants a part back, with or without text."""
+    sections = (metadata or {}).items()
+    return any(
+        section.get(key)
+        for kind, section in sections
+        if kind in by
+        for key in _WANTED_BACK.get(kind, ())
+    )
 
 
 def _call(part: Part) -> ToolCallBlock:
@@ -122,7 +152,12 @@ def _file_with_bytes(part: Part) -> FileBlock | None:
     data = inline_bytes(part.get("data"))
     if not data:
         return None
-    return FileBlock(media_type=part["media_type"], data=data, name=part.get("name"))
+    return FileBlock(
+        media_type=part["media_type"],
+        data=data,
+        name=part.get("name"),
+        provider_metadata=metadata_of(part),
+    )
 
 
 def _results(content: Sequence[Part], *, provider_executed: bool | None = None) -> list[Message]:

@@ -57,7 +57,7 @@ def _instruct(actor: Actor, request: HttpRequest) -> str:
 def _record(actor: Actor, request: HttpRequest) -> str:
     wanted = "enabled" in request.POST
     choose_debug_logging(actor.user, lambda: wanted)
-    return "Model calls are to be recorded." if wanted else "Model calls are not to be recorded."
+    return "Model calls are recorded." if wanted else "Model calls are not recorded."
 
 
 def _show(request: HttpRequest, last: Refused | None = None) -> HttpResponse:

@@ -32,6 +32,7 @@ PLACES: Sequence[Place] = (
     Place("settings_tokens", "API tokens"),
     Place("settings_keys", "Provider keys"),
     Place("settings_chats", "Chats"),
+    Place("settings_spending", "Spending"),
     Place("settings_tools", "MCP servers"),
 )
 """All pages of settings, as the way between them shows them."""

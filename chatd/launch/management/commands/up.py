@@ -20,6 +20,7 @@ from chatd.launch.first_start import (
 )
 from chatd.launch.lock import DataDirectoryInUseError, data_directory_lock
 from chatd.launch.processes import Supervisor, commands, listens
+from chatd.launch.shared_metrics import fresh_metrics_folder
 from config.env import env
 
 
@@ -56,7 +57,11 @@ class Command(BaseCommand):
             serve_embedded(env, host=host, port=port, announce=announce)
         else:
             roles = commands(env, host=host, port=port)
-            Supervisor(roles, is_ready=lambda: listens(host, port)).run(announce)
+            folder = fresh_metrics_folder(env.data_dir)
+            supervisor = Supervisor(
+                roles, is_ready=lambda: listens(host, port), metrics_folder=folder
+            )
+            supervisor.run(announce)
 
     def _announce(self, host: str, port: int, administrator: Administrator | None) -> None:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
