@@ -169,23 +169,32 @@ function leftover() {
 }
 
 let resyncing;
+let isOutdated = false;
 
 /** Replace messages, notices and queue by the server's; for edits, gaps and lost events. */
 function resync() {
-  resyncing ??= (async () => {
-    const fresh = await fetchDocument(location.pathname);
-    resyncing = undefined;
-    const root = fresh?.getElementById("chat");
-    if (!root) return;
-    const followed = isAtBottom();
-    messages.replace(root);
-    if (!BUSY.has(root.dataset.status) && !BUSY.has(status)) bubble.reset();
-    showTitle(fresh);
-    for (const id of ["notices", "queue"]) byId(id).replaceWith(root.querySelector(`#${id}`));
-    byId("queue-section").hidden = byId("queue").childElementCount === 0;
-    if (followed) toBottom();
-  })();
+  // A page that is on its way may have been made before what this call is about.
+  isOutdated = Boolean(resyncing);
+  resyncing ??= takePage();
   return resyncing;
+}
+
+async function takePage() {
+  let fresh;
+  do {
+    isOutdated = false;
+    fresh = await fetchDocument(location.pathname);
+  } while (isOutdated);
+  resyncing = undefined;
+  const root = fresh?.getElementById("chat");
+  if (!root) return;
+  const followed = isAtBottom();
+  messages.replace(root);
+  if (!BUSY.has(root.dataset.status) && !BUSY.has(status)) bubble.reset();
+  showTitle(fresh);
+  for (const id of ["notices", "queue"]) byId(id).replaceWith(root.querySelector(`#${id}`));
+  byId("queue-section").hidden = byId("queue").childElementCount === 0;
+  if (followed) toBottom();
 }
 
 function showTitle(fresh) {

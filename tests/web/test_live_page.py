@@ -173,7 +173,7 @@ def test_words_of_the_next_step_survive_the_arrival_of_the_one_before(
     chat, stream = opened
     first = add_message(chat, text("Step one"))
     held: list[Route] = []
-    tab.route("**/messages/*", lambda route: held.append(route))
+    tab.route("**/messages/*", lambda route: route.continue_() if held else held.append(route))
     stream.send(status("pending"))
     stream.send(status("running"))
 
@@ -261,12 +261,45 @@ def test_queued_texts_and_errors_are_never_markup(tab: Page, opened: tuple[Chat,
     expect(tab.locator(".queued-text")).to_have_text(EVIL)
     expect(tab.locator("#live .plain").first).to_have_text(EVIL)
     assert tab.locator("#chat img").count() == 0
+    Chat.objects.filter(pk=chat.pk).update(status="error", last_error=error)
     stream.send({"type": "error", "error": error}, status("error"))
 
     expect(tab.locator("[data-error-message]")).to_have_text(EVIL)
     assert tab.locator("#chat img").count() == 0
     stream.send({"type": "queue_update"})
     expect(tab.locator("#queue-section")).to_be_hidden()
+
+
+def test_an_error_outlives_a_page_that_was_made_before_it(
+    tab: Page, opened: tuple[Chat, Stream]
+) -> None:
+    chat, stream = opened
+    held: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    tab.route(f"**/chats/{chat.pk}", hold_first)
+    stream.send(status("running"))
+    stream.sockets[-1].close()
+    stream.wait(connections=2)
+    while not held:
+        tab.wait_for_timeout(10)
+    before = held[0].fetch()
+
+    error = {"message": "It broke", "detail": "", "kind": "generic", "retryable": False}
+    Chat.objects.filter(pk=chat.pk).update(status="error", last_error=error)
+    stream.send(status("running"))
+    stream.send({"type": "error", "error": error}, status("error"))
+    expect(tab.locator("[data-error-message]")).to_have_text("It broke")
+    held[0].fulfill(response=before)
+
+    tab.wait_for_timeout(300)
+    expect(tab.locator("#error-notice")).to_be_visible()
+    expect(tab.locator("[data-error-message]")).to_have_text("It broke")
 
 
 def test_enter_sends_and_shift_enter_does_not(tab: Page, opened: tuple[Chat, Stream]) -> None:
