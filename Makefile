@@ -8,7 +8,7 @@ RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup run test test-states test-openapi test-kills test-limits test-cuts bench-codecs bench-limits openapi lint type check lock clean
+.PHONY: help setup run test test-states test-openapi test-kills test-limits test-cuts bench bench-codecs bench-limits openapi lint type check lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -35,6 +35,9 @@ test-limits: $(DEV) ## Run 200 turns at once near a limit while workers are kill
 
 test-cuts: $(DEV) ## Cut every recorded stream at every byte
 	CHATD_TEST_CUTS=all $(BIN)/python -m pytest tests/llm/test_recorded_streams.py -k cut_at_any -n 2
+
+bench: $(DEV) ## Measure what chatd adds to a model's stream, beside a bare floor (under ten minutes)
+	$(BIN)/python bench/chat/run.py $(ARGS)
 
 bench-codecs: $(DEV) ## Compare what reading recorded streams costs with a bare reader
 	$(BIN)/python bench/codecs.py

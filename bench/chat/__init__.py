@@ -1,0 +1,1 @@
+"""What chatd adds to a model's stream: measured beside a bare floor, in one run (`make bench`)."""

@@ -1,0 +1,161 @@
+"""The processes of a measurement: provider, floor, and the product in the shape of production.
+
+PostgreSQL and Redis are started here, with the durability they are run with, so that what they
+compute and hold can be counted; nothing that runs on the machine already is used.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
+
+from bench.chat import processes
+from tests.support.product import Product, Web, embedded, split
+from tests.support.services import (
+    _postgres_bin,
+    _unprivileged_user,
+    _wait_until_ready,
+    free_port,
+    wait_for_port,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+_START_SECONDS = 30.0
+EXTRA = []
+
+
+@dataclass(slots=True)
+class Staged:
+    """What runs. `services` are PostgreSQL and Redis by name, with their process ids."""
+
+    product: Product
+    web: Web
+    model: str
+    token: str
+    services: dict[str, int] = field(default_factory=dict)
+    started_in_seconds: float = 0.0
+
+    def cpu(self) -> float:
+        """Return the CPU seconds of all processes: chatd's, PostgreSQL's and Redis'."""
+        return processes.cpu_seconds([self.web.pid, *self.services.values()])
+
+    def cpu_by_role(self) -> dict[str, float]:
+        found = {name: processes.cpu_seconds([pid]) for name, pid in self.services.items()}
+        for name, pid in self.roles().items():
+            found[name] = processes.cpu_seconds([pid])
+        return found
+
+    def roles(self) -> dict[str, int]:
+        """Return the processes of chatd by role: supervisor, web, worker, beat."""
+        children = processes.tree(self.web.pid)[1:]
+        return {"supervisor": self.web.pid} | {_role(pid): pid for pid in children}
+
+
+def _role(pid: int) -> str:
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    return next((role for role in ("web", "worker", "beat") if role in words), f"child {pid}")
+
+
+@contextmanager
+def started(command: list[str], port: int) -> Iterator[int]:
+    """Run a server of this folder on a port and yield its process id."""
+    environment = {"PYTHONPATH": str(ROOT), "PATH": os.defpath}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        wait_for_port(port, process, _START_SECONDS)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def provider(port: int = 0) -> Iterator[str]:
+    """Yield the base URL of a paced provider."""
+    port = port or free_port()
+    with started([sys.executable, "-m", "bench.chat.provider", str(port)], port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def floor(provider_url: str) -> Iterator[tuple[str, int]]:
+    """Yield URL and process id of the floor."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.chat.floor", str(port), f"{provider_url}/v1"]
+    with started(command, port) as pid:
+        yield f"http://127.0.0.1:{port}", pid
+
+
+@contextmanager
+def postgres() -> Iterator[tuple[str, int]]:
+    """Yield URL and process id of a PostgreSQL server with its default, durable settings."""
+    binaries = _postgres_bin()
+    if binaries is None:
+        raise SystemExit("No PostgreSQL was found.")
+    account = _unprivileged_user() if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="chatd-bench-pg-") as folder:
+        home = Path(folder)
+        if account is not None:
+            shutil.chown(home, account)
+        data, port = home / "data", free_port()
+        make = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        subprocess.run([*make, "--locale=C"], check=True, stdout=subprocess.DEVNULL, user=account)
+        serve = [binaries / "postgres", "-D", data, "-p", str(port), "-k", home]
+        serve += [
+            "-h",
+            "127.0.0.1",
+            "-c",
+            "max_connections=200",
+            "-c",
+            "shared_buffers=256MB",
+            *EXTRA,
+        ]
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(serve, stdout=log, stderr=log, user=account)
+            try:
+                wait_for_port(port, process, _START_SECONDS)
+                url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+                _wait_until_ready(url, process)
+                yield url, process.pid
+            finally:
+                process.terminate()
+                process.wait(20)
+
+
+@contextmanager
+def production(provider_url: str, **settings: str) -> Iterator[Staged]:
+    """Yield the product as it is run in production: web, worker, beat, PostgreSQL, Redis."""
+    with ExitStack() as stack:
+        url, postgres_pid = stack.enter_context(postgres())
+        product = stack.enter_context(split(url, **settings))
+        assert product.redis is not None
+        services = {"PostgreSQL": postgres_pid, "Redis": product.redis.pid}
+        yield _up(product, provider_url, services)
+
+
+@contextmanager
+def single(provider_url: str, **settings: str) -> Iterator[Staged]:
+    """Yield the product as a newcomer runs it: one process, SQLite, no Redis."""
+    with embedded(**settings) as product:
+        product.manage("prepare")
+        yield _up(product, provider_url, {})
+
+
+def _up(product: Product, provider_url: str, services: dict[str, int]) -> Staged:
+    [model] = product.add_models({"base_url": f"{provider_url}/v1", "model": "bench"})
+    began = time.monotonic()
+    web = product.up()
+    seconds = time.monotonic() - began
+    return Staged(product, web, model, product.token(), services, seconds)
+
+
+def use_uvloop() -> None:
+    uvloop.install()
