@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from chatd.accounts.models import OrganizationMember, User
@@ -245,19 +245,15 @@ def prompt_messages(chat_id: UUID) -> list[PromptRow]:
         chat_id=chat_id, deleted=False, visibility__in=VISIBLE_TO_MODEL
     )
     summaries = rows.filter(compressed=True, visibility=Visibility.MODEL).order_by("-id")
-    summary_id = summaries.values_list("pk", flat=True).first()
-    if summary_id is None:
-        return _prompt_rows(rows.filter(compressed=False))
-    # Two reads of indexes, so that neither goes through what was summarised.
+    summary_id = Coalesce(Subquery(summaries.values("pk")[:1]), 0)
+    since = _prompt_rows(rows.filter(Q(compressed=False) | Q(pk=summary_id), pk__gte=summary_id))
+    if not since or not since[0].is_summary:
+        return since
+    # A read of its own, so that none goes through what was summarised.
     outliving = Q(role=Role.SYSTEM) | Q(role=Role.USER, created_by__isnull=True)
-    before = rows.filter(outliving, compressed=False, pk__lt=summary_id)
-    since = rows.filter(Q(compressed=False) | Q(pk=summary_id), pk__gte=summary_id)
-    found = _prompt_rows(before.union(since, all=True))
-    return [
-        row
-        for row in found
-        if row.pk >= summary_id or row.role == Role.SYSTEM or has_context_file(row.content)
-    ]
+    before = _prompt_rows(rows.filter(outliving, compressed=False, pk__lt=since[0].pk))
+    kept = (row for row in before if row.role == Role.SYSTEM or has_context_file(row.content))
+    return [*kept, *since]
 
 
 def _prompt_rows(rows: QuerySet[ChatMessage]) -> list[PromptRow]:

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from chatd.core.crypto import UndecryptableError
 from chatd.core.fields import open_secret
 from chatd.llm.model_names import name_at_provider
@@ -67,14 +69,18 @@ class ModelCall:
 
 def default_model_config() -> ModelConfig | None:
     """Return the default model config of the deployment."""
-    return ModelConfig.objects.filter(is_default=True, deleted=False).first()
+    return _with_provider().filter(is_default=True, deleted=False).first()
 
 
 def existing_model_config(config_id: UUID | None) -> ModelConfig | None:
     """Return the config unless it is unknown or deleted; disabled ones are returned."""
     if config_id is None:
         return None
-    return ModelConfig.objects.filter(pk=config_id, deleted=False).first()
+    return _with_provider().filter(pk=config_id, deleted=False).first()
+
+
+def _with_provider() -> QuerySet[ModelConfig]:
+    return ModelConfig.objects.select_related("ai_provider")
 
 
 def resolve_model_call(config_id: UUID | None, *, user_id: UUID) -> ModelCall:
@@ -134,13 +140,13 @@ def resolve_named_model(config_id: UUID, *, user_id: UUID) -> ModelCall:
 
 def _key_for(provider: AIProvider, user_id: UUID) -> str:
     """Return the key of a person's call, blank when it is made without one."""
-    own = UserAIProviderKey.objects.filter(provider=provider, user_id=user_id)
+    policy = policy_of(provider)
     stored = {
-        KeyState.OWN: own.values_list("api_key", flat=True).first() or "",
+        KeyState.OWN: _own_key(provider, user_id) if policy.own else "",
         KeyState.SHARED: shared_key(provider.pk),
     }
     choice = choose_key(
-        policy_of(provider),
+        policy,
         has_own=bool(stored[KeyState.OWN]),
         has_shared=bool(stored[KeyState.SHARED]),
         needs_key=needs_key(provider),
@@ -153,6 +159,11 @@ def _key_for(provider: AIProvider, user_id: UUID) -> str:
         own_key = choice.state is KeyState.OWN
         reason = Unusable.OWN_KEY_UNREADABLE if own_key else Unusable.KEY_UNREADABLE
         raise UnusableModelError(reason, text=str(error), provider=str(provider)) from error
+
+
+def _own_key(provider: AIProvider, user_id: UUID) -> str:
+    own = UserAIProviderKey.objects.filter(provider=provider, user_id=user_id)
+    return own.values_list("api_key", flat=True).first() or ""
 
 
 def _aws_access(provider: AIProvider) -> AwsAccess | None:

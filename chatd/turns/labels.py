@@ -43,8 +43,10 @@ async def make_label(chat_id: UUID, ended_at: datetime, ask: Asker) -> None:
 
 def _question(chat_id: UUID, ended_at: datetime) -> Question | None:
     """Return what to ask about the last answer; None when there is nothing to ask."""
+    if not env.side_calls:
+        return None
     chat = Chat.objects.filter(pk=chat_id, updated_at=ended_at).first()
-    if chat is None or not env.side_calls:
+    if chat is None:
         return None
     text = last_words(chat_id)
     if not text:
