@@ -87,6 +87,8 @@ class Environment:
     turn_slots: int
     turn_slots_per_person: int
     database_threads: int
+    request_slots: int
+    max_sockets: int
     lease_seconds: float
     lease_renew_seconds: float
     sweep_seconds: float
@@ -242,6 +244,8 @@ def _read(read: _Reader) -> Environment:
             "CHATD_TURN_SLOTS_PER_PERSON", max(slots // 2, 1), least=1
         ),
         database_threads=read.integer("CHATD_DATABASE_THREADS", 8, least=1),
+        request_slots=read.integer("CHATD_REQUEST_SLOTS", 48, least=1),
+        max_sockets=read.integer("CHATD_MAX_SOCKETS", 5000, least=1),
         lease_seconds=read.number("CHATD_LEASE_SECONDS", 30, least=1),
         lease_renew_seconds=read.number("CHATD_LEASE_RENEW_SECONDS", 10, least=0.1),
         sweep_seconds=read.number("CHATD_SWEEP_SECONDS", 2, least=0.1),
@@ -250,7 +254,7 @@ def _read(read: _Reader) -> Environment:
         stream_silence_seconds=read.number("CHATD_STREAM_SILENCE_SECONDS", 600, least=0.1),
         retry_first_delay_seconds=read.number("CHATD_RETRY_FIRST_DELAY_SECONDS", 1),
         retry_max_delay_seconds=read.number("CHATD_RETRY_MAX_DELAY_SECONDS", 60),
-        flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.03),
+        flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.06),
         heal_seconds=read.number("CHATD_HEAL_SECONDS", 3, least=0.1),
         side_calls=read.flag("CHATD_SIDE_CALLS", default=True),
         demo_pace=read.number("CHATD_DEMO_PACE", 1),

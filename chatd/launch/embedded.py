@@ -4,13 +4,12 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any
 
-from celery import beat
 from celery.worker import WorkController
 from celery.worker import state as worker_state
 
 from chatd.core.coverage import log_secrets_notice
+from chatd.launch.beating import Beat
 from chatd.sockets.server import ChatdServer, server_config
 from chatd.turns.runtime import process_runtime, stop_process_runtime
 from config.celery import app
@@ -34,9 +33,7 @@ class BackgroundWorker:
             without_heartbeat=True,
         )
         self._thread = threading.Thread(target=self._worker.start, name="chatd-celery", daemon=True)
-        self._beat: Any = beat.EmbeddedService(
-            app, thread=True, schedule_filename=str(env.data_dir / "beat-schedule")
-        )
+        self._beat = Beat(env.data_dir / "beat-schedule")
 
     def start(self) -> None:
         process_runtime()
@@ -47,10 +44,8 @@ class BackgroundWorker:
         """Give running turns back, then end worker and beat."""
         stop_process_runtime()
         worker_state.should_stop = 0  # type: ignore[assignment]
-        # Not `self._beat.stop()`: it waits for ever for a beat that could not write its schedule.
-        self._beat.service.stop()
+        self._beat.stop()
         self._thread.join(_JOIN_SECONDS)
-        self._beat.join(_JOIN_SECONDS)
 
 
 def serve_embedded(env: Environment, *, host: str, port: int, announce: Callable[[], None]) -> None:

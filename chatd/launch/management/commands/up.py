@@ -1,7 +1,7 @@
 """`manage.py up`: start the product with one command.
 
 Without REDIS_URL everything runs in this process on SQLite (or DATABASE_URL). With REDIS_URL
-this process supervises one web, one worker and one beat process.
+this process supervises one web and one worker process, and is the beat itself.
 """
 
 from argparse import ArgumentParser
@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from chatd.chattest.demo import DEMO_MODEL, serve_demo
+from chatd.launch.beating import Beat
 from chatd.launch.embedded import serve_embedded
 from chatd.launch.first_start import (
     AddressUnusableError,
@@ -59,7 +60,10 @@ class Command(BaseCommand):
             roles = commands(env, host=host, port=port)
             folder = fresh_metrics_folder(env.data_dir)
             supervisor = Supervisor(
-                roles, is_ready=lambda: listens(host, port), metrics_folder=folder
+                roles,
+                beat=Beat(env.data_dir / "beat-schedule"),
+                is_ready=lambda: listens(host, port),
+                metrics_folder=folder,
             )
             supervisor.run(announce)
 
