@@ -2,17 +2,29 @@
 
 from channels.routing import ProtocolTypeRouter
 from django.contrib.staticfiles.finders import AppDirectoriesFinder, FileSystemFinder
-from django.core.asgi import get_asgi_application
 from servestatic import ServeStaticASGI
 
+from chatd.core.gate import Gate
+from chatd.core.handler import one_thread_application
 from config.env import env
 
-django_application = get_asgi_application()
+REQUESTS_WAITING = 1000
+REQUEST_PATIENCE_SECONDS = 20.0
+
+django_application = one_thread_application(
+    Gate(
+        at_once=env.request_slots,
+        waiting=REQUESTS_WAITING,
+        patience_seconds=REQUEST_PATIENCE_SECONDS,
+    ),
+    lambda request, error: refused(request, error),
+)
 
 # These need a set-up Django.
 from chatd.chats.media import MAX_FILE_BYTES  # noqa: E402
 from chatd.core.bodies import BodyLimit  # noqa: E402
 from chatd.sockets.routing import websocket_application  # noqa: E402
+from chatd.web.middleware import refused  # noqa: E402
 
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
 

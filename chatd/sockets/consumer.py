@@ -23,6 +23,7 @@ from chatd.api.errors import as_chatd_error
 from chatd.core.clock import now
 from chatd.core.context import bind_correlation
 from chatd.core.errors import ChatdError
+from chatd.core.gate import busy
 from chatd.core.metrics import count_dropped
 from chatd.core.threads import in_database_thread
 from chatd.live.messages import access_group
@@ -80,6 +81,8 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
         bind_correlation(socket=type(self).__name__)
         headers: dict[str, str] = {}
         try:
+            if registry.is_full():
+                raise busy()
             self.actor, headers = await in_database_thread(admit, self.scope)
             self.groups = [*await self.subscribe(), access_group(self.actor.user.pk)]
             for group in self.groups:

@@ -54,6 +54,11 @@ def discard(socket: "OneWaySocket") -> None:
     _open.discard(socket)
 
 
+def is_full() -> bool:
+    """Tell whether this process follows as many clients as it may (`CHATD_MAX_SOCKETS`)."""
+    return len(_open) >= env.max_sockets
+
+
 def _follows_chat(socket: "OneWaySocket") -> bool:
     return getattr(socket, "feed", None) is not None
 
