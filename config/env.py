@@ -97,6 +97,7 @@ class Environment:
     retry_max_delay_seconds: float
     flush_window_seconds: float
     heal_seconds: float
+    ping_seconds: float
     side_calls: bool
     demo_pace: float
     token_max_days: int
@@ -252,6 +253,7 @@ def _read(read: _Reader) -> Environment:
         retry_max_delay_seconds=read.number("CHATD_RETRY_MAX_DELAY_SECONDS", 60),
         flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.03),
         heal_seconds=read.number("CHATD_HEAL_SECONDS", 3, least=0.1),
+        ping_seconds=read.number("CHATD_PING_SECONDS", 15, least=0.1),
         side_calls=read.flag("CHATD_SIDE_CALLS", default=True),
         demo_pace=read.number("CHATD_DEMO_PACE", 1),
         older_clients=read.flag("CHATD_OLDER_CLIENTS", default=False),
