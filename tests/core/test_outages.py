@@ -1,5 +1,6 @@
 """A database that is away is said once, and its dead connections are not handed out."""
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from chatd.core.outages import is_database_answering, report_outage
 from chatd.core.shared_clock import from_now
 from chatd.providers.models import ModelConfig
 from chatd.turns.sweep import sweep
+from config.logging import OneLine
 from tests.conftest import Cast
 from tests.support.people import pending_chat
 
@@ -39,6 +41,18 @@ def test_an_outage_is_one_line_that_counts_what_it_stands_for(
     monkeypatch.setattr(outages, "_quiet_until", 0.0)
     report_outage(OperationalError(), during="a turn")
     assert lines[1:] == [{"during": "a turn", "error": "OperationalError", "unsaid": 99}]
+
+
+def test_a_library_that_repeats_itself_is_heard_once_without_its_traceback() -> None:
+    def record() -> logging.LogRecord:
+        error = ConnectionError("refused")
+        about = (type(error), error, None)
+        return logging.LogRecord("pubsub", logging.ERROR, "x", 1, "lost %s", ("it",), about)
+
+    sparing, first = OneLine(), record()
+    assert sparing.filter(first)
+    assert (first.getMessage(), first.exc_info) == ("lost it: refused", None)
+    assert not sparing.filter(record())
 
 
 @pytest.mark.django_db(transaction=True)

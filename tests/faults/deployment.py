@@ -21,8 +21,8 @@ SILENCE_SECONDS = 2
 PING_SECONDS = 2
 
 SETTINGS = {
-    "CHATD_LEASE_SECONDS": "3",
-    "CHATD_LEASE_RENEW_SECONDS": "0.5",
+    "CHATD_LEASE_SECONDS": "5",
+    "CHATD_LEASE_RENEW_SECONDS": "1",
     "CHATD_SWEEP_SECONDS": "0.5",
     "CHATD_PENDING_RESEND_SECONDS": "1",
     "CHATD_HEAL_SECONDS": "1",
@@ -59,6 +59,8 @@ class Deployment:
         self.redis: RedisProcess = product.redis
         self.webs: list[Web] = []
         self.workers: list[Process] = []
+        self.others: list[str] = []
+        """Addresses of webs that are about to be replaced."""
 
     @property
     def database_url(self) -> str:
@@ -66,7 +68,7 @@ class Deployment:
 
     def addresses(self) -> list[str]:
         """Where people are sent: a web that has just died is among them for a moment."""
-        return [web.url for web in self.webs]
+        return [*self.others, *(web.url for web in self.webs)]
 
     def fill(self) -> None:
         """Start what is missing, and wait until all of it is ready."""
@@ -81,10 +83,6 @@ class Deployment:
 
     def start_worker(self, **extra: str) -> Process:
         return self.product.worker(ready=False, turns=TURNS_OF_WORKER, **extra)
-
-    def take_web(self, chance: random.Random) -> Web:
-        """Return a web that is about to end; people are sent there no more."""
-        return self.webs.pop(chance.randrange(len(self.webs)))
 
     def take_worker(self, chance: random.Random) -> Process:
         return self.workers.pop(chance.randrange(len(self.workers)))

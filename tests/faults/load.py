@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -232,8 +231,7 @@ class Load:
 
     def leave(self) -> None:
         """End all followers."""
-        with suppress(AttributeError):
-            for reader in self.readers:
-                reader.leave()
-            for reader in self.readers:
-                reader.join(10)
+        for reader in self.readers:
+            reader.leave()
+        for reader in self.readers:
+            reader.join(10)

@@ -1,15 +1,17 @@
 """Uploads without room: where they are stored, and where they are spooled on their way.
 
 A file is a row of the database, so its disk is that of PostgreSQL; a large body is a temporary file
-of the web process first. A limit of the size of files is what a full disk looks like to either.
+of the web process first. PostgreSQL gets a small disk for files, where one can be mounted; to a web
+a limit of the size of files is what a full disk looks like.
 """
 
 import random
+import resource
+import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 
@@ -18,56 +20,74 @@ from tests.faults.deployment import Stage
 
 UPLOADS = "/api/experimental/chats/files"
 _FILE_BYTES = 9 * 1024 * 1024
-_ROOM_BYTES = 12 * 1024 * 1024
+_DISK_BYTES = 24 * 1024 * 1024
 _WEB_BYTES = 6 * 1024 * 1024
 """More than a web process writes to its log, less than a file."""
 
-_LEAST_BYTES = 20 * 1024 * 1024
-"""A segment of the write-ahead log, which must fit, has 16 MiB."""
-
-_SIZE = "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE relname = 'chats_chatfile'"
-
 
 def no_room_for_uploads(stage: Stage, chance: random.Random) -> list[str]:
-    """Fill the disk of the database, then that of the webs; then there is room again."""
-    deployment = stage.deployment
+    """Fill the disk that files lie on, then that of the webs; then there is room again."""
     kept: dict[str, bytes] = {}
-    with psycopg.connect(deployment.database_url, autocommit=True) as connection:
-        [taken] = connection.execute(_SIZE).fetchone() or (0,)
-        room = max(int(taken) + _ROOM_BYTES, _LEAST_BYTES)
-    with _limited(lambda: deployment.postgres.pids, room):
-        refused = _uploaded(stage, chance, kept, until_refused=room // _FILE_BYTES + 3)
-        time.sleep(0.5)
-    with _limited(lambda: [web.pid for web in deployment.webs], _WEB_BYTES):
+    refused = []
+    expected = 1
+    with _small_disk(stage) as is_small:
+        if is_small:
+            expected += 1
+            refused += _uploaded(stage, chance, kept, until_refused=4)
+            time.sleep(chance.uniform(0, 1))
+    with _limited(stage):
         refused += _uploaded(stage, chance, kept, until_refused=1)
-    found = [
-        f"an upload without room: {problem}"
-        for answer in refused
-        if (problem := wrong_with(answer))
-    ]
-    if len(refused) != 2:
-        found.append(f"{len(refused)} of 2 uploads were refused")
+    problems = [wrong_with(answer) for answer in refused]
+    found = [f"an upload without room: {problem}" for problem in problems if problem]
+    if len(refused) != expected:
+        found.append(f"{len(refused)} of {expected} uploads were refused")
     if _uploaded(stage, chance, kept, until_refused=1):
         found.append("an upload was refused though there was room again")
     return found + _differences(stage, kept)
 
 
 @contextmanager
-def _limited(processes: Callable[[], Sequence[int]], size: int) -> Iterator[None]:
-    """Let processes, and those that they start, write no file beyond a size."""
-    _limit(processes(), str(size))
+def _small_disk(stage: Stage) -> Iterator[bool]:
+    """Have files stored on a disk of few bytes; False where none can be mounted."""
+    server = stage.deployment.postgres
+    folder = server.folder / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(folder)]
+    if subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        folder.rmdir()
+        yield False
+        return
+    try:
+        if server.account is not None:
+            shutil.chown(folder, server.account)
+        _execute(stage, f"CREATE TABLESPACE small LOCATION '{folder}'")
+        _execute(stage, "ALTER TABLE chats_chatfile SET TABLESPACE small")
+        yield True
+        _execute(stage, "ALTER TABLE chats_chatfile SET TABLESPACE pg_default")
+        _execute(stage, "CHECKPOINT")  # what was moved is removed with it
+        _execute(stage, "DROP TABLESPACE small")
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+def _execute(stage: Stage, statement: str) -> None:
+    with psycopg.connect(stage.deployment.database_url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@contextmanager
+def _limited(stage: Stage) -> Iterator[None]:
+    """Let webs write no large file: to them that is a disk that is full."""
+    webs = list(stage.deployment.webs)
+    for web in webs:
+        resource.prlimit(web.pid, resource.RLIMIT_FSIZE, (_WEB_BYTES, resource.RLIM_INFINITY))
     try:
         yield
     finally:
-        _limit(processes(), "unlimited")
-
-
-def _limit(pids: Sequence[int], size: str) -> None:
-    """Change soft limits as the account that a process runs under: root may not for others."""
-    for pid in pids:
-        with suppress(FileNotFoundError):  # it has ended meanwhile
-            owner = Path(f"/proc/{pid}").stat().st_uid
-            subprocess.run(["prlimit", f"--pid={pid}", f"--fsize={size}:"], user=owner)
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        for web in webs:
+            resource.prlimit(web.pid, resource.RLIMIT_FSIZE, unlimited)
 
 
 def _uploaded(

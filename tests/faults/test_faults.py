@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import pytest
 
 from tests.faults.deployment import Stage, started_stage
 from tests.faults.load import Load
+from tests.faults.logs import LogWatch
 from tests.faults.strikes import STRIKES
 from tests.faults.verdict import Inspector, Verdict, judge
 
@@ -39,6 +41,8 @@ class Outcome:
     seconds: float
     verdict: Verdict
     load: Load
+    lines: int
+    tracebacks: Counter[str]
 
     def __str__(self) -> str:
         counts = self.load.counts
@@ -49,7 +53,8 @@ class Outcome:
             f" {self.harm_seconds:4.1f} s of harm, well after {self.seconds:4.1f} s;"
             f" {promised} messages, {connections} connections,"
             f" {counts.repeated} repeated, {counts.refused} answered 503,"
-            f" slowest {counts.slowest_seconds:.1f} s"
+            f" slowest {counts.slowest_seconds:.1f} s; {self.lines} lines of log,"
+            f" {self.tracebacks.total()} tracebacks"
         )
 
 
@@ -78,7 +83,7 @@ def test_nothing_is_lost_doubled_or_stuck(
     broken = []
     for name in faults_of(seed):
         outcome = play(seed, name, stage)
-        log.info("%s\n%s", outcome, outcome.verdict.in_words())
+        log.info("%s\n%s\n%s", outcome, outcome.verdict.in_words(), outcome.tracebacks)
         record_property("fault", str(outcome))
         record_property("verdict", [seed, name, outcome.seconds, outcome.verdict.counts()])
         if not outcome.verdict.is_good:
@@ -95,6 +100,7 @@ def play(seed: int, name: str, stage: Stage) -> Outcome:
     stage.deployment.fill()
     stage.provider.begin(f"{seed} {name}")
     stage.ledger.booked.clear()
+    logs = LogWatch(stage.deployment.product)
     load = Load(stage.place, f"s{seed}-{name}")
     load.start()
     try:
@@ -108,6 +114,7 @@ def play(seed: int, name: str, stage: Stage) -> Outcome:
         inspector = Inspector(stage.deployment.database_url)
         verdict = judge(load, inspector, stage.provider, stage.ledger.booked)
         verdict.unclean += troubles
-        return Outcome(seed, name, ended - began, time.monotonic() - ended, verdict, load)
+        seconds = time.monotonic() - ended
+        return Outcome(seed, name, ended - began, seconds, verdict, load, *logs.take())
     finally:
         load.leave()

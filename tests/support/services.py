@@ -90,9 +90,9 @@ class PostgresServer:
 
     def __init__(self, folder: Path, *, binaries: Path | None = None, **options: str) -> None:
         self.port = free_port()
-        self._folder = folder
+        self.folder = folder
         self._options = {"max_connections": "200", **options}
-        self._account = _unprivileged_user() if os.geteuid() == 0 else None
+        self.account = _unprivileged_user() if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         self._binaries = self._reachable(binaries or _postgres_bin())
         self._create_cluster()
@@ -117,11 +117,11 @@ class PostgresServer:
     def start(self) -> Self:
         """Start it and return when it takes connections: after a crash, when it has recovered."""
         options = [part for item in self._options.items() for part in ("-c", "=".join(item))]
-        command: list[str | Path] = [self._binaries / "postgres", "-D", self._folder / "data"]
-        command += ["-p", str(self.port), "-k", self._folder, "-h", "127.0.0.1", *options]
-        with (self._folder / "log").open("ab") as log:
+        command: list[str | Path] = [self._binaries / "postgres", "-D", self.folder / "data"]
+        command += ["-p", str(self.port), "-k", self.folder, "-h", "127.0.0.1", *options]
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, user=self._account, start_new_session=True
+                command, stdout=log, stderr=log, user=self.account, start_new_session=True
             )
         wait_for_port(self.port, self._process, _START_SECONDS)
         _wait_until_ready(self.url, self._process)
@@ -154,17 +154,17 @@ class PostgresServer:
         """Return where the account that runs the server can start the binaries."""
         if binaries is None:
             raise RuntimeError("PostgreSQL is not installed")
-        if self._account is None:
+        if self.account is None:
             return binaries
-        shutil.chown(self._folder, self._account)
-        self._folder.chmod(0o755)
+        shutil.chown(self.folder, self.account)
+        self.folder.chmod(0o755)
         is_of_wheel = binaries == wheel_binaries()
-        return _copied_wheel(binaries, self._folder / "wheel") if is_of_wheel else binaries
+        return _copied_wheel(binaries, self.folder / "wheel") if is_of_wheel else binaries
 
     def _create_cluster(self) -> None:
-        command: list[str | Path] = [self._binaries / "initdb", "-D", self._folder / "data"]
+        command: list[str | Path] = [self._binaries / "initdb", "-D", self.folder / "data"]
         command += ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=self._account)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=self.account)
 
 
 def _children_of(pid: int) -> list[int]:
