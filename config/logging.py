@@ -15,6 +15,11 @@ from config.env import Environment
 
 SPARING_SECONDS = 10.0
 
+_REPETITIVE = (
+    "channels_redis.pubsub",  # a traceback each second while Redis is away
+    "psycopg.pool",  # a line for each connection that was lost, and each that could not be had
+)
+
 _QUIET = {
     # uvicorn writes request lines with their query string, where a session token may stand.
     "uvicorn.error": "WARNING",
@@ -101,19 +106,13 @@ def _dict_config(env: Environment, shared: list[Processor], renderer: Processor)
                 ],
             }
         },
-        "filters": {"sparing": {"()": OneLine}},
+        "filters": {name: {"()": OneLine} for name in _REPETITIVE},
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "structured"},
-            "sparing": {
-                "class": "logging.StreamHandler",
-                "formatter": "structured",
-                "filters": ["sparing"],
-            },
         },
         "root": {"handlers": ["stderr"], "level": env.log_level},
         "loggers": {
             **{name: {"level": level} for name, level in _QUIET.items()},
-            # While Redis is away it writes a traceback each second.
-            "channels_redis.pubsub": {"handlers": ["sparing"], "propagate": False},
+            **{name: {"filters": [name]} for name in _REPETITIVE},
         },
     }

@@ -91,7 +91,7 @@ def judge(
     ids = [work.id for work in works]
     messages, chats = inspector.messages(ids), inspector.chats(ids)
     for work in works:
-        _judge_chat(found, work, chats.get(work.id), messages[work.id], provider)
+        judge_chat(found, work, chats.get(work.id), messages[work.id], provider)
     found.doubled += [
         f"{name} was booked {times} times" for name, times in booked.items() if times > 1
     ]
@@ -100,7 +100,7 @@ def judge(
     return found
 
 
-def _judge_chat(
+def judge_chat(
     found: Verdict, work: Work, chat: Row | None, rows: list[Row], provider: FaultProvider
 ) -> None:
     if chat is None:
