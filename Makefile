@@ -8,7 +8,7 @@ RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help setup run test test-states test-openapi test-kills test-limits test-cuts bench bench-codecs bench-limits openapi lint type check lock clean
+.PHONY: help setup run test test-states test-openapi test-kills test-limits test-faults test-cuts bench bench-codecs bench-limits openapi lint type check lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -32,6 +32,9 @@ test-kills: $(DEV) ## Kill workers at 50 random moments of turns with tools
 
 test-limits: $(DEV) ## Run 200 turns at once near a limit while workers are killed, 50 times
 	CHATD_TEST_RACES=50 $(BIN)/python tests/run.py tests/e2e/test_limit_races.py -n 0
+
+test-faults: $(DEV) ## Break every part of a deployment at work, 20 seeds: what is lost, doubled or stuck
+	CHATD_TEST_FAULT_SEEDS=20 CHATD_TEST_FAULT_BACKLOG=300 $(BIN)/python tests/run.py tests/faults -n 0 $(ARGS)
 
 test-cuts: $(DEV) ## Cut every recorded stream at every byte
 	CHATD_TEST_CUTS=all $(BIN)/python -m pytest tests/llm/test_recorded_streams.py -k cut_at_any -n 2

@@ -1,32 +1,36 @@
 """The ASGI application: static files, HTTP to Django, WebSockets to the consumers."""
 
+import django
 from channels.routing import ProtocolTypeRouter
 from django.contrib.staticfiles.finders import AppDirectoriesFinder, FileSystemFinder
 from servestatic import ServeStaticASGI
 
-from chatd.core.gate import Gate
-from chatd.core.handler import one_thread_application
 from config.env import env
+
+django.setup(set_prefix=False)
+
+# These need a set-up Django.
+from chatd.chats.media import MAX_FILE_BYTES  # noqa: E402
+from chatd.core.bodies import BodyLimit  # noqa: E402
+from chatd.core.gate import Gate  # noqa: E402
+from chatd.core.handler import OneThreadHandler  # noqa: E402
+from chatd.sockets.routing import websocket_application  # noqa: E402
+from chatd.web.failures import refused  # noqa: E402
 
 REQUESTS_WAITING = 1000
 REQUEST_PATIENCE_SECONDS = 20.0
 
-django_application = one_thread_application(
+MAX_REQUEST_BYTES = 32 * 1024 * 1024
+
+
+django_application = OneThreadHandler(
     Gate(
         at_once=env.request_slots,
         waiting=REQUESTS_WAITING,
         patience_seconds=REQUEST_PATIENCE_SECONDS,
     ),
-    lambda request, error: refused(request, error),
+    refused,
 )
-
-# These need a set-up Django.
-from chatd.chats.media import MAX_FILE_BYTES  # noqa: E402
-from chatd.core.bodies import BodyLimit  # noqa: E402
-from chatd.sockets.routing import websocket_application  # noqa: E402
-from chatd.web.middleware import refused  # noqa: E402
-
-MAX_REQUEST_BYTES = 32 * 1024 * 1024
 
 
 def _with_static_files(application: object) -> ServeStaticASGI:

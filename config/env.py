@@ -99,6 +99,7 @@ class Environment:
     retry_max_delay_seconds: float
     flush_window_seconds: float
     heal_seconds: float
+    ping_seconds: float
     side_calls: bool
     demo_pace: float
     token_max_days: int
@@ -244,7 +245,7 @@ def _read(read: _Reader) -> Environment:
             "CHATD_TURN_SLOTS_PER_PERSON", max(slots // 2, 1), least=1
         ),
         database_threads=read.integer("CHATD_DATABASE_THREADS", 8, least=1),
-        request_slots=read.integer("CHATD_REQUEST_SLOTS", 48, least=1),
+        request_slots=read.integer("CHATD_REQUEST_SLOTS", 32, least=1),
         max_sockets=read.integer("CHATD_MAX_SOCKETS", 5000, least=1),
         lease_seconds=read.number("CHATD_LEASE_SECONDS", 30, least=1),
         lease_renew_seconds=read.number("CHATD_LEASE_RENEW_SECONDS", 10, least=0.1),
@@ -256,6 +257,7 @@ def _read(read: _Reader) -> Environment:
         retry_max_delay_seconds=read.number("CHATD_RETRY_MAX_DELAY_SECONDS", 60),
         flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.06),
         heal_seconds=read.number("CHATD_HEAL_SECONDS", 3, least=0.1),
+        ping_seconds=read.number("CHATD_PING_SECONDS", 15, least=0.1),
         side_calls=read.flag("CHATD_SIDE_CALLS", default=True),
         demo_pace=read.number("CHATD_DEMO_PACE", 1),
         older_clients=read.flag("CHATD_OLDER_CLIENTS", default=False),

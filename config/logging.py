@@ -5,12 +5,20 @@ Lines carry the correlation id of the request or the turn (`chatd.core.context`)
 """
 
 import logging.config
+import time
 from typing import Any
 
 import structlog
 from structlog.typing import Processor
 
 from config.env import Environment
+
+SPARING_SECONDS = 10.0
+
+_REPETITIVE = (
+    "channels_redis.pubsub",  # a traceback each second while Redis is away
+    "psycopg.pool",  # a line for each connection that was lost, and each that could not be had
+)
 
 _QUIET = {
     # uvicorn writes request lines with their query string, where a session token may stand.
@@ -33,6 +41,24 @@ _QUIET = {
     "httpx2": "WARNING",
     "httpcore2": "WARNING",
 }
+
+
+class OneLine(logging.Filter):
+    """Lets a line through every `SPARING_SECONDS`, with the last line of its traceback alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._quiet_until = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        instant = time.monotonic()
+        if instant < self._quiet_until:
+            return False
+        self._quiet_until = instant + SPARING_SECONDS
+        if record.exc_info:
+            record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]}", ()
+            record.exc_info = record.exc_text = None
+        return True
 
 
 def configure_logging(env: Environment) -> None:
@@ -80,9 +106,13 @@ def _dict_config(env: Environment, shared: list[Processor], renderer: Processor)
                 ],
             }
         },
+        "filters": {name: {"()": OneLine} for name in _REPETITIVE},
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "structured"},
         },
         "root": {"handlers": ["stderr"], "level": env.log_level},
-        "loggers": {name: {"level": level} for name, level in _QUIET.items()},
+        "loggers": {
+            **{name: {"level": level} for name, level in _QUIET.items()},
+            **{name: {"filters": [name]} for name in _REPETITIVE},
+        },
     }

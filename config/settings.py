@@ -102,14 +102,18 @@ def _database(url: str, sqlite_path: Path) -> dict[str, Any]:
         # Threads share no in-memory database, and workers of the tests are threads.
         config["TEST"] = {"NAME": str(sqlite_path.with_name("test.sqlite3"))}
     else:
+        if config["ENGINE"].endswith(".postgresql"):
+            config["ENGINE"] = "chatd.core.postgres"
         config["CONN_MAX_AGE"] = 0
         config["OPTIONS"] = {
             **config.get("OPTIONS", {}),
             "pool": {
                 "min_size": 1,
                 "max_size": env.database_threads + 12,
-                "timeout": 15,
+                "timeout": 10,
                 "max_idle": 120,
+                # Pauses between tries double: after a long outage the next would be far off.
+                "reconnect_timeout": 3,
             },
         }
     return config

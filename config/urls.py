@@ -7,6 +7,8 @@ from chatd.web import administration
 from chatd.web.health import healthz, readyz
 from chatd.web.metrics import metrics
 
+handler500 = "chatd.web.failures.server_error"
+
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

@@ -5,7 +5,6 @@ compute and hold can be counted; nothing that runs on the machine already is use
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,16 +19,13 @@ import uvloop
 from bench.chat import processes
 from tests.support.product import Product, Web, embedded, split
 from tests.support.services import (
-    _postgres_bin,
-    _unprivileged_user,
-    _wait_until_ready,
+    PostgresServer,
     free_port,
     wait_for_port,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 30.0
-EXTRA = []
 
 
 @dataclass(slots=True)
@@ -96,38 +92,12 @@ def floor(provider_url: str) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def postgres() -> Iterator[tuple[str, int]]:
-    """Yield URL and process id of a PostgreSQL server with its default, durable settings."""
-    binaries = _postgres_bin()
-    if binaries is None:
-        raise SystemExit("No PostgreSQL was found.")
-    account = _unprivileged_user() if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="chatd-bench-pg-") as folder:
-        home = Path(folder)
-        if account is not None:
-            shutil.chown(home, account)
-        data, port = home / "data", free_port()
-        make = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        subprocess.run([*make, "--locale=C"], check=True, stdout=subprocess.DEVNULL, user=account)
-        serve = [binaries / "postgres", "-D", data, "-p", str(port), "-k", home]
-        serve += [
-            "-h",
-            "127.0.0.1",
-            "-c",
-            "max_connections=200",
-            "-c",
-            "shared_buffers=256MB",
-            *EXTRA,
-        ]
-        with (home / "log").open("wb") as log:
-            process = subprocess.Popen(serve, stdout=log, stderr=log, user=account)
-            try:
-                wait_for_port(port, process, _START_SECONDS)
-                url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-                _wait_until_ready(url, process)
-                yield url, process.pid
-            finally:
-                process.terminate()
-                process.wait(20)
+    """Yield URL and process id of a PostgreSQL server that loses nothing it has committed."""
+    with (
+        tempfile.TemporaryDirectory(prefix="chatd-bench-pg-") as folder,
+        PostgresServer(Path(folder), shared_buffers="256MB") as server,
+    ):
+        yield server.url, server.pids[0]
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import BadRequest, SuspiciousOperation
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -14,6 +15,7 @@ from rest_framework.views import set_rollback
 from chatd.api.authentication import CsrfFailedError
 from chatd.core.context import correlation_id
 from chatd.core.errors import ChatdError, ErrorCode, not_found
+from chatd.core.outages import database_unavailable, report_outage
 
 log = structlog.get_logger(__name__)
 
@@ -46,11 +48,14 @@ def as_chatd_error(error: Exception) -> ChatdError:
         case SuspiciousOperation() | BadRequest() | MultiPartParserError():
             # Django refuses what it was made to parse: too many parameters, an oversized form.
             return ChatdError(ErrorCode.BAD_REQUEST, "The request is malformed.", detail=str(error))
-        case OperationalError():
-            log.error("database unavailable", exc_info=error)
+        case OperationalError() | InterfaceError():
+            report_outage(error, during="a request")
+            return database_unavailable()
+        case RedisError():
+            log.warning("live layer unavailable", error=str(error))
             return ChatdError(
                 ErrorCode.UNAVAILABLE,
-                "The database is not available right now. Try again.",
+                "The live layer is not available right now. Try again.",
                 retry_after_seconds=1,
             )
         case _:

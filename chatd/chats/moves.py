@@ -21,6 +21,7 @@ from chatd.chats.partial import INTERRUPTED_CALL, Partial, partial_messages, syn
 from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import Transition
 from chatd.core.errors import ChatdError, ErrorCode, bad_request
+from chatd.core.shared_clock import shared_now
 from chatd.live.messages import Episode
 from chatd.providers.models import ModelConfig
 from chatd.providers.selectors import default_model_config, existing_model_config
@@ -111,8 +112,8 @@ def clear_summary(t: Transition) -> None:
         t.watch("summary_change")
 
 
-def action_deadline(t: Transition) -> datetime:
-    return t.at + timedelta(seconds=env.action_timeout_seconds)
+def action_deadline() -> datetime:
+    return shared_now() + timedelta(seconds=env.action_timeout_seconds)
 
 
 def insert_user(

@@ -7,7 +7,7 @@ and the history version it worked on. When either has moved, the write is refuse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -38,10 +38,12 @@ from chatd.chats.partial import Partial
 from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import StateConflictError, Transition, lock_chat, transition
 from chatd.chats.wire import client_call_bodies
-from chatd.core.clock import now, rfc3339
+from chatd.core.clock import rfc3339
 from chatd.core.errors import ChatdError
+from chatd.core.shared_clock import from_now, shared_now
 
 ACTION_TIMED_OUT = "Dynamic tool execution timed out"
+RESTARTING = "The worker is restarting; the turn goes on with another one."
 FENCED_OUT = "the runner was fenced out"
 IN_DOUBT: dict[str, Any] = {
     "message": (
@@ -79,7 +81,7 @@ def acquire(chat_id: UUID, runner_id: UUID, *, lease_seconds: float) -> Chat | N
             t.set_status(Status.RUNNING, silent=True)
             t.set(
                 runner_id=runner_id,
-                lease_expires_at=t.at + timedelta(seconds=lease_seconds),
+                lease_expires_at=from_now(lease_seconds),
                 started_at=t.at,
                 attempt=t.chat.attempt + 1,
             )
@@ -98,9 +100,7 @@ def renew_leases(runner_ids: Sequence[UUID], *, lease_seconds: float) -> set[UUI
     held = Chat.objects.filter(runner_id__in=runner_ids, status=Status.RUNNING)
     free = held.select_for_update(skip_locked=True, no_key=True).values("pk")
     with transaction.atomic():
-        Chat.objects.filter(pk__in=free).update(
-            lease_expires_at=now() + timedelta(seconds=lease_seconds)
-        )
+        Chat.objects.filter(pk__in=free).update(lease_expires_at=from_now(lease_seconds))
     return {runner for runner in held.values_list("runner_id", flat=True) if runner}
 
 
@@ -181,7 +181,7 @@ def require_action(fence: Fence, messages: Sequence[NewMessage]) -> Progress:
     with _fenced(fence, Event.REQUIRE_ACTION) as t:
         forget_open_step(t.chat.pk)
         t.insert(messages)
-        t.set_status(Status.REQUIRES_ACTION, deadline=action_deadline(t))
+        t.set_status(Status.REQUIRES_ACTION, deadline=action_deadline())
         t.settle_runner()
         t.notify(action_required=True)
         t.watch("action_required", tool_calls=client_call_bodies(open_client_calls(t.chat)))
@@ -216,8 +216,8 @@ def record_retry(fence: Fence, retry: shapes.Retry) -> Progress:
         return _progress(t)
 
 
-def release(chat_id: UUID, runner_id: UUID) -> bool:
-    """Give a running turn back (shutdown); False when it was not ours any more.
+def release(chat_id: UUID, runner_id: UUID, *, why: str = RESTARTING) -> bool:
+    """Give a running turn back; False when it was not ours any more. Followers are told `why`.
 
     It becomes pending, or an error when a tool call is in doubt.
     """
@@ -226,7 +226,6 @@ def release(chat_id: UUID, runner_id: UUID) -> bool:
         with transition(chat_id, Event.RELEASE) as t:
             if t.chat.runner_id != runner_id:
                 raise t.conflict("another runner holds the chat")
-            why = "The worker is restarting; the turn goes on with another one."
             _hand_over(t, why, streamed)
             t.settle_runner()
     except (StateConflictError, ChatdError):
@@ -242,7 +241,7 @@ def recover(chat_id: UUID) -> bool:
     streamed = streamed_by(chat_id)
     try:
         with transition(chat_id, Event.RECOVER) as t:
-            if t.chat.lease_expires_at is None or t.chat.lease_expires_at > t.at:
+            if t.chat.lease_expires_at is None or t.chat.lease_expires_at > shared_now():
                 raise t.conflict("the lease is alive")
             _hand_over(t, "The worker that ran this turn stopped responding.", streamed)
     except (StateConflictError, ChatdError):
@@ -254,7 +253,7 @@ def expire_action(chat_id: UUID) -> bool:
     """End a wait for client-side results whose deadline has passed; False when it has not."""
     try:
         with transition(chat_id, Event.EXPIRE_ACTION) as t:
-            if t.chat.action_deadline_at is None or t.chat.action_deadline_at > t.at:
+            if t.chat.action_deadline_at is None or t.chat.action_deadline_at > shared_now():
                 raise t.conflict("the deadline has not passed")
             error = {"message": ACTION_TIMED_OUT, "kind": "generic", "retryable": False}
             close_client_calls(t, ACTION_TIMED_OUT)

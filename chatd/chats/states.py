@@ -394,7 +394,7 @@ def _unarchive_one(chat_id: UUID) -> Chat:
     with transition(chat_id, Event.UNARCHIVE) as t:
         t.set(archived=False, archived_at=None, updated_at=t.at)
         if t.chat.status == Status.REQUIRES_ACTION:
-            t.set(action_deadline_at=action_deadline(t))
+            t.set(action_deadline_at=action_deadline())
         t.watch("created")
         return t.chat
 

@@ -7,9 +7,12 @@ they have sent everything, and would find a broken connection instead.
 """
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
+
+import structlog
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -17,6 +20,16 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DISCARD_SECONDS = 20.0
+
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""What a disk says on which a large body finds no room."""
+
+NO_ROOM_SECONDS = 60
+NO_ROOM_BODY = (
+    b'{"message":"The server has no room for this request. Try again later, or send less."}'
+)
+
+log = structlog.get_logger(__name__)
 
 
 class BodyLimit:
@@ -29,7 +42,13 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             body = _BoundedBody(receive, send, self._limit_for(scope["path"]) + 1)
-            await self._application(scope, body.receive, body.send)
+            try:
+                await self._application(scope, body.receive, body.send)
+            except OSError as error:
+                if error.errno not in NO_ROOM or body.is_answered:
+                    raise
+                log.error("no room for a request", path=scope["path"], error=str(error))
+                await body.refuse()
         else:
             await self._application(scope, receive, send)
 
@@ -42,19 +61,34 @@ class _BoundedBody:
         self._send = send
         self._room = room
         self._is_cut = False
+        self._has_more = False
+        self.is_answered = False
+
+    async def refuse(self) -> None:
+        """Answer that there is no room; what is still sent is thrown away."""
+        self._is_cut = self._has_more
+        headers = [
+            (b"content-type", b"application/json; charset=utf-8"),
+            (b"content-length", str(len(NO_ROOM_BODY)).encode()),
+            (b"retry-after", str(NO_ROOM_SECONDS).encode()),
+        ]
+        await self.send({"type": "http.response.start", "status": 503, "headers": headers})
+        await self.send({"type": "http.response.body", "body": NO_ROOM_BODY})
 
     async def receive(self) -> dict[str, Any]:
         if self._is_cut:
             await asyncio.Event().wait()  # for good: what follows is not for the application
         event = await self._receive()
+        self._has_more = event.get("more_body", False)
         seen = event.get("body", b"")[: self._room]
         self._room -= len(seen)
         if self._room:
             return event
-        self._is_cut = event.get("more_body", False)
+        self._is_cut = self._has_more
         return event | {"body": seen, "more_body": False}
 
     async def send(self, event: dict[str, Any]) -> None:
+        self.is_answered = True
         if not self._is_cut:
             await self._send(event)
         elif event["type"] == "http.response.start":

@@ -9,7 +9,6 @@ that slow clients hold none.
 from collections.abc import Callable
 
 from asgiref.sync import sync_to_async
-from django import setup
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -24,7 +23,10 @@ ALWAYS_LET_IN = ("/healthz", "/readyz", "/metrics")
 
 
 class OneThreadHandler(ASGIHandler):
-    """The ASGI handler with a synchronous chain of middleware, behind a gate."""
+    """The ASGI handler with a synchronous chain of middleware, behind a gate.
+
+    `refuse` renders what the gate refuses.
+    """
 
     def __init__(self, gate: Gate, refuse: Refuse) -> None:
         super().__init__()
@@ -46,9 +48,3 @@ class OneThreadHandler(ASGIHandler):
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
         response: HttpResponseBase = await sync_to_async(self.get_response)(request)
         return response
-
-
-def one_thread_application(gate: Gate, refuse: Refuse) -> OneThreadHandler:
-    """Return the application, with Django set up. `refuse` renders what the gate refuses."""
-    setup(set_prefix=False)
-    return OneThreadHandler(gate, refuse)

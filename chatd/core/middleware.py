@@ -15,6 +15,8 @@ from chatd.core.context import bind_client_address, bind_correlation, correlatio
 log = structlog.get_logger("chatd.http")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SERVICE_UNAVAILABLE = 503
+
 _QUIET_PREFIXES = ("/static/", "/healthz", "/readyz", "/metrics")
 
 
@@ -32,6 +34,9 @@ class RequestContextMiddleware:
         started = time.perf_counter()
         response = self._get_response(request)
         response["X-Request-ID"] = correlation_id()
+        if response.status_code == SERVICE_UNAVAILABLE:
+            # Django would log each one as an error of its own, beside the line below.
+            response._has_been_logged = True  # type: ignore[attr-defined]
         if not request.path.startswith(_QUIET_PREFIXES):
             log.info(
                 "request",

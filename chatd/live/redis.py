@@ -171,17 +171,23 @@ class RedisBackend:
 
     async def _listen(self, on_cancel: Callable[[UUID], None], ready: asyncio.Event) -> None:
         """Follow the control channel; after a lost connection, subscribe again."""
+        is_lost = False
         while True:
             try:
                 async with self._client().pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(CONTROL_CHANNEL)
+                    if is_lost:
+                        log.info("control channel is back")
+                    is_lost = False
                     ready.set()
                     while True:
                         message = await pubsub.get_message(timeout=30)
                         if message is not None:
                             _pass_on(message["data"], on_cancel)
             except (RedisError, OSError) as error:
-                log.warning("control channel lost", error=str(error))
+                if not is_lost:
+                    log.warning("control channel lost", error=str(error))
+                is_lost = True
                 ready.set()  # lost leases are also found when they are renewed
                 await asyncio.sleep(1)
 

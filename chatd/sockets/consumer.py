@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
+from redis.exceptions import RedisError
 
 from chatd.accounts.actor import Actor
 from chatd.api.errors import as_chatd_error
@@ -25,6 +26,7 @@ from chatd.core.context import bind_correlation
 from chatd.core.errors import ChatdError
 from chatd.core.gate import busy
 from chatd.core.metrics import count_dropped
+from chatd.core.outages import DATABASE_AWAY, report_outage
 from chatd.core.threads import in_database_thread
 from chatd.live.messages import access_group
 from chatd.sockets import registry
@@ -76,6 +78,16 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
         """Do what is due when the socket has ended."""
 
     # ASGI
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one socket. Its channel is asked for before it is connected: that may fail too."""
+        try:
+            await super().__call__(scope, receive, send)
+        except RedisError as error:
+            if hasattr(self, "channel_name"):
+                raise
+            refusal = as_chatd_error(error)
+            await refuse(send, refusal.http_status, refusal.body(), refusal.headers)
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         bind_correlation(socket=type(self).__name__)
@@ -150,8 +162,10 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
             await self.subscribe()
         except ChatdError as refusal:
             await self.close(POLICY_VIOLATION, f"access ended ({refusal.http_status})")
+        except DATABASE_AWAY as error:
+            report_outage(error, during="checking access")  # the next round of healing tries again
         except Exception:
-            log.exception("access could not be checked")  # the next round of healing tries again
+            log.exception("access could not be checked")
 
     async def close(self, code: int, reason: str = "") -> None:
         """Send a close frame once; the client's disconnect ends the consumer."""
@@ -168,7 +182,10 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
 
     async def _leave_groups(self) -> None:
         for group in getattr(self, "groups", ()):
-            await self.channel_layer.group_discard(group, self.channel_name)
+            try:
+                await self.channel_layer.group_discard(group, self.channel_name)
+            except (RedisError, OSError) as error:  # it has forgotten the groups by itself
+                log.debug("group not left", error=str(error))
 
     # the pump
 
@@ -198,6 +215,9 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
                 resync, self._overflowed = self._overflowed, False
                 async for frame in self.frames_for(items, resync=resync):
                     await self._send_frame(frame)
+        except DATABASE_AWAY as error:
+            report_outage(error, during="a socket")
+            await self.close(GOING_AWAY, "connect again in a moment")
         except Exception:
             log.exception("socket failed")
             await self.close(INTERNAL, "internal error")

@@ -15,6 +15,7 @@ import structlog
 from chatd.accounts.selectors import active_user_ids, live_key_ids
 from chatd.chats.models import Chat
 from chatd.core.metrics import count_subscriber
+from chatd.core.outages import DATABASE_AWAY, report_outage
 from chatd.core.threads import in_database_thread
 from config.env import env
 
@@ -88,6 +89,9 @@ async def _heal() -> None:
             current = await in_database_thread(
                 _versions, list({socket.feed.chat_id for socket in feeds})
             )
+        except DATABASE_AWAY as error:
+            report_outage(error, during="healing sockets")
+            continue
         except Exception:
             log.exception("healing round failed")
             continue
@@ -112,6 +116,9 @@ async def _guard() -> None:
         user_ids = list({actor.user.pk for actor in actors.values()})
         try:
             keys, users = await in_database_thread(_good_access, key_ids, user_ids)
+        except DATABASE_AWAY as error:
+            report_outage(error, during="checking access")
+            continue
         except Exception:
             log.exception("access of sockets could not be checked")
             continue

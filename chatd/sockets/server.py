@@ -22,7 +22,6 @@ from config.env import env
 
 log = structlog.get_logger(__name__)
 
-PING_SECONDS = 15.0
 _FLUSH_SECONDS = 5.0
 _GRACE_SECONDS = 10
 
@@ -103,8 +102,8 @@ def server_config(*, host: str, port: int) -> uvicorn.Config:
         loop="uvloop",
         http="httptools",
         ws=ChatdWebSocketProtocol,
-        ws_ping_interval=PING_SECONDS,
-        ws_ping_timeout=PING_SECONDS,
+        ws_ping_interval=env.ping_seconds,
+        ws_ping_timeout=env.ping_seconds,
         ws_per_message_deflate=False,
         lifespan="off",
         access_log=False,

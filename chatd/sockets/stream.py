@@ -11,6 +11,7 @@ from chatd.chats.actions import mark_read
 from chatd.chats.models import Chat
 from chatd.chats.selectors import get_chat_for
 from chatd.core.errors import not_found
+from chatd.core.outages import DATABASE_AWAY, report_outage
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import live_backend
 from chatd.live.messages import (
@@ -106,5 +107,7 @@ class StreamConsumer(OneWaySocket):
         """Move the owner's read cursor; a failure must not cost anybody the stream."""
         try:
             await in_database_thread(mark_read, self.actor, self.chat)
+        except DATABASE_AWAY as error:
+            report_outage(error, during="moving a read cursor")
         except DatabaseError:
             log.warning("read cursor not moved", chat_id=str(self.chat.pk), exc_info=True)

@@ -7,6 +7,7 @@ from django.db import transaction
 
 from chatd.core.clock import rfc3339
 from chatd.core.errors import ChatdError, ErrorCode
+from chatd.core.outages import DATABASE_AWAY
 from chatd.spending.limits import Standing
 from chatd.spending.selectors import standing_of, usage_limit
 from chatd.spending.shapes import UsageLimitExceeded
@@ -59,6 +60,9 @@ def standing_or_none(
             return standing_of(
                 owner_id, organization_id=organization_id, locked=locked, config=config
             )
+    except DATABASE_AWAY as error:
+        log.warning("usage limit not checked", user_id=str(owner_id), error=str(error))
+        return None
     except Exception:
         log.exception("usage limit not checked", user_id=str(owner_id))
         return None

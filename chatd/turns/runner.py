@@ -25,6 +25,7 @@ from chatd.chats.runs import Progress
 from chatd.chats.transition import StateConflictError
 from chatd.core.clock import now
 from chatd.core.context import bind_correlation
+from chatd.core.outages import DATABASE_AWAY, report_outage
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import LiveBackend
 from chatd.live.writer import PartWriter
@@ -69,6 +70,11 @@ from chatd.turns.tool_metrics import count_result
 log = structlog.get_logger(__name__)
 
 MAX_STEPS = 1200
+
+MOST_ATTEMPTS = 50
+"""Attempts of one step, after which a turn that loses the database is not tried again."""
+
+DATABASE_LOST = "The database was not available; the turn goes on."
 
 
 class StopCause(StrEnum):
@@ -127,6 +133,15 @@ class TurnRunner:
         self._position = Position(chat.pk, self.runner_id, chat.history_version, chat.attempt)
         self.is_running = True
         try:
+            await self._run(chat)
+        except DATABASE_AWAY as error:
+            report_outage(error, during="a turn")
+            await self._hand_back()
+        finally:
+            self.is_running = False
+
+    async def _run(self, chat: Chat) -> None:
+        try:
             setup = await in_database_thread(_set_up, chat)
             with self._recorded(chat, setup) as debug:
                 async with open_toolset(setup.context) as toolset:
@@ -143,17 +158,31 @@ class TurnRunner:
             await self._fail(error_of_limit(refused), summary=OUT_OF_MONEY)
         except (StateConflictError, TakenAwayError) as error:
             log.info("turn was taken away", reason=str(error))
+        except DATABASE_AWAY:
+            raise
         except Exception:
             log.exception("turn crashed")
             await self._fail(UNEXPECTED)
-        finally:
-            self.is_running = False
 
     async def _fail(self, error: dict[str, Any], *, summary: str = "") -> None:
         try:
-            await in_database_thread(runs.fail, self._position.fence, error, summary=summary)
+            await stored(partial(runs.fail, summary=summary), self._position.fence, error)
         except StateConflictError as conflict:
             log.info("turn was taken away", reason=str(conflict))
+
+    async def _hand_back(self) -> None:
+        """Give the turn back once the database answers, or leave it to the end of the lease.
+
+        What the model said since the last step is lost with it and will be said again. A turn that
+        meets this again and again is ended: each round may cost money.
+        """
+        if self._position.attempt >= MOST_ATTEMPTS:
+            await self._fail(UNEXPECTED)
+            return
+        try:
+            await stored(partial(runs.release, why=DATABASE_LOST), self.chat_id, self.runner_id)
+        except DATABASE_AWAY:
+            log.warning("turn left to the end of its lease")
 
     def _recorded(self, chat: Chat, setup: _Setup) -> AbstractContextManager[RunRecorder]:
         return recorded_run(

@@ -22,6 +22,7 @@ import uvloop
 
 from chatd.chats import runs
 from chatd.core import metrics
+from chatd.core.outages import DATABASE_AWAY, report_outage
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import live_backend
 from chatd.llm.client import create_session
@@ -149,6 +150,8 @@ class Runtime:
                 if chosen is None:
                     return  # who waits holds what one may hold: the end of such a turn looks again
                 await self._run_one(chosen[1], chosen[0])
+        except DATABASE_AWAY as error:
+            report_outage(error, during="taking a turn")  # sweeps find it again
         finally:
             self._busy -= 1
 
@@ -226,6 +229,8 @@ class Runtime:
         while True:
             try:
                 await work()
+            except DATABASE_AWAY as error:
+                report_outage(error, during="periodic work")
             except Exception:
                 log.exception("periodic work failed", work=getattr(work, "__name__", "sweep"))
             await asyncio.sleep(seconds)

@@ -11,6 +11,7 @@ from django.db import transaction
 from chatd.chats.charges import account_of
 from chatd.chats.models import Chat
 from chatd.core.clock import now
+from chatd.core.shared_clock import shared_now
 from chatd.llm.types import Request
 from chatd.providers.pricing import Prices
 from chatd.providers.selectors import ModelCall
@@ -46,7 +47,7 @@ def hold_for(
                 model_config_id=call.config_id,
                 step=chat.history_version,
                 worst=replace(worst, least_output=worst.output_tokens),
-                expires_at=now() + timedelta(seconds=seconds + _STORED_WITHIN),
+                expires_at=shared_now() + timedelta(seconds=seconds + _STORED_WITHIN),
             )
         )
 

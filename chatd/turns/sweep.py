@@ -17,7 +17,8 @@ from django.db.models import Exists, F, OuterRef, Q
 from chatd.chats import runs
 from chatd.chats.debug_writes import interrupt_stale
 from chatd.chats.models import Chat, Status
-from chatd.core.clock import now
+from chatd.core.outages import DATABASE_AWAY, is_database_answering
+from chatd.core.shared_clock import shared_now
 from chatd.live.dispatch import enqueue_turn
 from chatd.spending.ledger import release_holds
 from chatd.spending.ledger_models import OpenHold
@@ -32,38 +33,40 @@ DEBUG_STALE_SECONDS = 15 * 60
 
 def sweep() -> None:
     """Recover, expire and send again what is due, at most `BATCH` chats of each."""
-    _recover_expired_leases()
-    _expire_actions()
-    _resend_pending()
-    _end_forgotten_debug_runs()
-    _release_forgotten_holds()
+    instant = shared_now()
+    _recover_expired_leases(instant)
+    _expire_actions(instant)
+    _resend_pending(instant)
+    _end_forgotten_debug_runs(instant)
+    _release_forgotten_holds(instant)
 
 
-def _recover_expired_leases() -> None:
-    expired = Chat.objects.filter(status=Status.RUNNING, lease_expires_at__lt=now())
+def _recover_expired_leases(instant: datetime) -> None:
+    expired = Chat.objects.filter(status=Status.RUNNING, lease_expires_at__lt=instant)
     for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
         if _done(runs.recover, chat_id):
             log.warning("turn recovered from a lost worker", chat_id=str(chat_id))
 
 
-def _expire_actions() -> None:
+def _expire_actions(instant: datetime) -> None:
     expired = Chat.objects.filter(
-        status=Status.REQUIRES_ACTION, archived=False, action_deadline_at__lt=now()
+        status=Status.REQUIRES_ACTION, archived=False, action_deadline_at__lt=instant
     )
     for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
         if _done(runs.expire_action, chat_id):
             log.info("client tools timed out", chat_id=str(chat_id))
 
 
-def _resend_pending() -> None:
-    instant = now()
+def _resend_pending(instant: datetime) -> None:
     forgotten = Chat.objects.filter(
         Q(dispatched_at=None)
         | Q(dispatched_at__lt=F("updated_at"))
         | Q(dispatched_at__lt=instant - timedelta(seconds=RESEND_AGAIN_SECONDS)),
+        Q(updated_at__lt=instant - timedelta(seconds=env.pending_resend_seconds))
+        # of a process whose clock is ahead: it would be waited for until then
+        | Q(updated_at__gt=instant + timedelta(seconds=env.lease_seconds)),
         status=Status.PENDING,
         archived=False,
-        updated_at__lt=instant - timedelta(seconds=env.pending_resend_seconds),
     ).order_by("updated_at")
     rows = forgotten.values_list("pk", "owner_id", "dispatched_at", "updated_at")
     for chat_id, owner_id, dispatched_at, pending_since in rows[:BATCH]:
@@ -78,10 +81,10 @@ def _resend_pending() -> None:
                 return  # the broker is away: the next round tries again
 
 
-def _end_forgotten_debug_runs() -> None:
+def _end_forgotten_debug_runs(instant: datetime) -> None:
     """End the debug runs of workers that were lost (engine 23); a failure keeps nothing else."""
     try:
-        ended = interrupt_stale(now() - timedelta(seconds=DEBUG_STALE_SECONDS), at_most=BATCH)
+        ended = interrupt_stale(instant - timedelta(seconds=DEBUG_STALE_SECONDS), at_most=BATCH)
     except DatabaseError as error:
         log.warning("debug runs not swept", error=type(error).__name__)
         return
@@ -89,12 +92,11 @@ def _end_forgotten_debug_runs() -> None:
         log.info("forgotten debug runs ended", count=ended)
 
 
-def _release_forgotten_holds() -> None:
+def _release_forgotten_holds(instant: datetime) -> None:
     """Give back what nobody will settle: of calls that had to end, and of turns that are over.
 
     What ends a turn ends its holds too; this is for what a lost process left behind.
     """
-    instant = now()
     running = Chat.objects.filter(runner_id=OuterRef("runner_id"), status=Status.RUNNING)
     forgotten = OpenHold.objects.filter(
         Q(expires_at__lt=instant)
@@ -121,6 +123,11 @@ def _done(change: Callable[[UUID], bool], chat_id: UUID) -> bool:
     """Apply a change; a chat that cannot be changed must not keep the others from it."""
     try:
         return change(chat_id)
+    except DATABASE_AWAY:
+        if not is_database_answering():
+            raise  # each of the others would wait for it just as long
+        log.exception("sweep failed for a chat", chat_id=str(chat_id))
+        return False
     except Exception:
         log.exception("sweep failed for a chat", chat_id=str(chat_id))
         return False

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 
-import structlog
-from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from chatd.core.errors import ChatdError, ErrorCode
-
-log = structlog.get_logger(__name__)
+from chatd.core.outages import DATABASE_AWAY, database_unavailable, report_outage
 
 _TITLES = {
     ErrorCode.NOT_FOUND: "Not found",
@@ -32,17 +29,14 @@ class PageErrorMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if request.path.startswith("/api/"):
             return None
-        if isinstance(error, OperationalError):
-            log.error("database unavailable", exc_info=error)
-            error = ChatdError(
-                ErrorCode.UNAVAILABLE,
-                "The database is not available right now. Try again.",
-                retry_after_seconds=1,
-            )
-        return _page(request, error) if isinstance(error, ChatdError) else None
+        if isinstance(error, DATABASE_AWAY):
+            report_outage(error, during="a page")
+            error = database_unavailable()
+        return refusal_page(request, error) if isinstance(error, ChatdError) else None
 
 
-def _page(request: HttpRequest, error: ChatdError) -> HttpResponse:
+def refusal_page(request: HttpRequest, error: ChatdError) -> HttpResponse:
+    """Return a refusal as a page, with its status."""
     context = {"title": _TITLES.get(error.code, "That did not work"), "refusal": error}
     # Who is signed in stands in the database, so a page about its absence must not ask.
     asking = None if error.code is ErrorCode.UNAVAILABLE else request

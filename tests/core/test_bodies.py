@@ -1,6 +1,8 @@
 """Request bodies are bounded before anything is stored of them."""
 
 import asyncio
+import errno
+import json
 
 import pytest
 
@@ -116,6 +118,35 @@ async def test_an_application_that_reads_no_body_answers_and_the_connection_stay
 
     request = await Request(b"x" * 99).through(deaf)
     assert (request.taken, request.is_closed) == (0, False)
+
+
+async def spool_without_room(scope, receive, send):
+    await receive()
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("pieces", [[b"12345"], [b"123", b"45", b""]])
+async def test_a_body_that_the_disk_has_no_room_for_is_refused_cleanly(pieces):
+    request = await Request(*pieces).through(spool_without_room)
+    start = request.sent[0]
+    assert start["status"] == 503
+    assert dict(start["headers"])[b"retry-after"] == b"60"
+    assert json.loads(request.answer)["message"].startswith("The server has no room")
+    assert request.taken == len(pieces)
+    assert request.is_closed is (len(pieces) > 1)
+
+
+async def test_other_accidents_and_those_in_the_middle_of_an_answer_pass():
+    async def answers_and_fails(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def fails(scope, receive, send):
+        raise ConnectionResetError
+
+    for application in (answers_and_fails, fails):
+        with pytest.raises(OSError, match=r"^$" if application is fails else "No space"):
+            await Request(b"1").through(application)
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])

@@ -68,6 +68,8 @@ BAD = [
     ("CHATD_TURN_SLOTS", "1.5", "must be a whole number"),
     ("CHATD_TURN_SLOTS", "0", "must be at least 1"),
     ("CHATD_DATABASE_THREADS", "-3", "must be at least 1"),
+    ("CHATD_REQUEST_SLOTS", "0", "must be at least 1"),
+    ("CHATD_MAX_SOCKETS", "0", "must be at least 1"),
     ("CHATD_LEASE_SECONDS", "0.5", "must be at least 1"),
     ("CHATD_HEAL_SECONDS", "0", "must be at least 0.1"),
     ("CHATD_FLUSH_WINDOW_SECONDS", "-1", "must be at least 0"),

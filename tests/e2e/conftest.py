@@ -5,7 +5,6 @@ run when the test run is on SQLite; split ones need the PostgreSQL server of the
 once, and none is reported as skipped in the other run.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 
@@ -14,31 +13,13 @@ import pytest
 from tests.e2e.provider import Gate, ScriptedProvider
 from tests.support.client import Client
 from tests.support.product import Product, Web, embedded
+from tests.support.runs import (
+    pytest_collection_modifyitems,
+    pytest_runtest_makereport,
+    server_of_run,
+)
 
-
-def _server_url() -> str:
-    given = os.environ.get("DATABASE_URL", "")
-    return given if given.startswith("postgres") else ""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what belongs to the other run."""
-    here = "split" if _server_url() else "embedded"
-    runs_on = [getattr(getattr(item, "module", None), "RUNS_ON", here) for item in items]
-    left_out = [item for item, wanted in zip(items, runs_on, strict=True) if wanted != here]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item, wanted in zip(items, runs_on, strict=True) if wanted == here]
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Add the logs of every running product to the report of a failure."""
-    outcome = yield
-    report = outcome.get_result()
-    if report.failed:
-        for product in Product.running:
-            report.sections.append((f"processes of {product.folder.name}", product.logs()))
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")
@@ -46,13 +27,13 @@ def server_url() -> str:
     """The PostgreSQL server of this run; a redis-server must be there too, or a loud skip."""
     if shutil.which("redis-server") is None:
         pytest.skip("no redis-server binary: the split deployment cannot be started")
-    return _server_url()
+    return server_of_run()
 
 
 @pytest.fixture(scope="session")
 def any_server_url(request: pytest.FixtureRequest) -> str:
     """The PostgreSQL server of this run; blank in the run on SQLite."""
-    return str(request.getfixturevalue("server_url")) if _server_url() else ""
+    return str(request.getfixturevalue("server_url")) if server_of_run() else ""
 
 
 @pytest.fixture(scope="session")

@@ -5,24 +5,20 @@ decides what is in doubt. `CHATD_TEST_KILLS` is the number of rounds, each with 
 there are chats; `CHATD_TEST_SEED` makes other moments.
 """
 
-import asyncio
 import os
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator
-from threading import Lock
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from mcp_types import ToolAnnotations
 
 from chatd.chattest.openai import OpenAIHandler, OpenAIRequest
 from tests.e2e.provider import ScriptedProvider, calls, paced
 from tests.support.client import Client, text_of
-from tests.support.mcp_server import ToolServer
 from tests.support.product import Product, split, wait_until
+from tests.support.tool_ledger import Ledger
 
 RUNS_ON = "split"
 ROUNDS = int(os.environ.get("CHATD_TEST_KILLS", "2"))
@@ -32,29 +28,6 @@ LONGEST = 2.0
 ANSWER = [f"word{number} " for number in range(12)]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + ROUNDS * 60)]
-
-
-class Ledger(ToolServer):
-    """A server with a tool that books, each reference to be booked once, and one that looks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.booked: Counter[str] = Counter()
-        self._guard = Lock()
-
-        @self._server.tool(structured_output=False)
-        async def book(reference: str) -> str:
-            with self._guard:
-                self.booked[reference] += 1
-            await asyncio.sleep(0.15)
-            return f"booked {reference}"
-
-        @self._server.tool(
-            annotations=ToolAnnotations(read_only_hint=True), structured_output=False
-        )
-        async def look(reference: str) -> str:
-            await asyncio.sleep(0.05)
-            return f"seen {reference}"
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,18 @@ from tests.support import services
 
 
 @pytest.mark.slow
-def test_the_postgresql_among_the_development_dependencies_starts_and_answers() -> None:
+def test_the_postgresql_among_the_development_dependencies_survives_being_killed() -> None:
     binaries = services.wheel_binaries()
     assert binaries is not None
     with (
         tempfile.TemporaryDirectory(prefix="chatd-pg-") as folder,
-        services._started_postgres(binaries, Path(folder)) as url,
-        psycopg.connect(url) as connection,
+        services.PostgresServer(Path(folder), binaries=binaries) as server,
     ):
-        row = connection.execute("SELECT 1").fetchone()
-    assert row == (1,)
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+            connection.execute("CREATE TABLE kept AS SELECT 2 AS number")
+        server.kill()
+        assert not server.pids
+        server.start()
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT number FROM kept").fetchone() == (2,)

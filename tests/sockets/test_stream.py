@@ -4,7 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from channels.layers import get_channel_layer
+from django.db import InterfaceError, InternalError, OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from websockets.exceptions import InvalidStatus
 
 from chatd.chats import runs, states
 from chatd.chats.models import Chat, Role, Status
@@ -421,7 +424,7 @@ def test_a_cursor_that_cannot_be_moved_costs_nobody_the_stream(server, chats, to
     logged: list[str] = []
 
     def broken(*_: Any) -> None:
-        raise OperationalError("the database is read-only")
+        raise InternalError("the database is read-only")
 
     monkeypatch.setattr("chatd.sockets.stream.mark_read", broken)
     quiet = type("Log", (), {"warning": lambda _, event, **__: logged.append(event)})()
@@ -469,3 +472,38 @@ def test_text_content_is_sent_as_it_was(server, chats, tokens):
     runs.finish(start(chat), [NewMessage(role=Role.ASSISTANT, content=text(words))])
     with server.follow(chat, tokens.alice) as client:
         assert texts(client.take(3))[1] == words
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("terminating connection"), InterfaceError("the connection is closed")],
+)
+def test_a_socket_that_meets_a_lost_database_is_closed_so_that_clients_come_back(
+    server, chats, tokens, monkeypatch, error
+):
+    def broken(*_: Any) -> None:
+        raise error
+
+    chat = chats.pending()
+    with server.follow(chat, tokens.alice) as client:
+        client.take(2)
+        monkeypatch.setattr("chatd.sockets.feed._read_messages", broken)
+        runs.finish(start(chat), [assistant()])
+        assert client.closed() == (1001, "connect again in a moment")
+
+
+@pytest.mark.parametrize("failing", [["new_channel"], ["group_add", "group_discard"]])
+def test_a_socket_is_refused_with_503_while_the_live_layer_is_away(
+    server, chats, tokens, monkeypatch, failing
+):
+    async def broken(*_: Any) -> None:
+        raise RedisConnectionError("Connection refused")
+
+    layer = get_channel_layer()
+    for name in failing:
+        monkeypatch.setattr(type(layer), name, broken)
+    with pytest.raises(InvalidStatus) as refused:
+        server.follow(chats.waiting(), tokens.alice)
+    answer = refused.value.response
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert json.loads(answer.body)["message"].startswith("The live layer is not available")

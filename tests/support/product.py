@@ -291,22 +291,22 @@ class Product:
             web.wait_for_log("chatd is ready")
         return web
 
-    def web(self, *, ready: bool = True) -> Web:
+    def web(self, *, ready: bool = True, **extra: str) -> Web:
         """Start one web process and return it, ready to serve."""
         port = free_port()
         command = [sys.executable, "manage.py", "web", "--port", str(port)]
-        web: Web = self.start("web", command, Web)
+        web: Web = self.start("web", command, Web, **extra)
         web.port = port
         if ready:
             web.wait_until_ready()
         return web
 
-    def worker(self, *, ready: bool = True, turns: int = 8) -> Process:
+    def worker(self, *, ready: bool = True, turns: int = 8, **extra: str) -> Process:
         """Start one worker process of so many turns at once and return it, consuming."""
         command = [sys.executable, "-m", "celery", "-A", "config.celery", "worker"]
         command += ["-P", "threads", "-c", str(turns), "-Q", "turns,default"]
         command += ["--without-gossip", "--without-mingle", "-n", f"w{self._started}@%h"]
-        worker: Process = self.start("worker", command)
+        worker: Process = self.start("worker", command, **extra)
         if ready:
             worker.wait_for_log(" ready.")
         return worker

@@ -7,13 +7,15 @@ here; what the environment names is only used.
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 _START_SECONDS = 30.0
 
@@ -66,15 +68,116 @@ def postgres() -> Iterator[str | None]:
     if given.startswith("postgres"):
         yield given
         return
-    binaries = _postgres_bin()
-    if binaries is None:
+    if _postgres_bin() is None:
         yield None
         return
     with (
         tempfile.TemporaryDirectory(prefix="chatd-pg-") as folder,
-        _started_postgres(binaries, Path(folder)) as url,
+        PostgresServer(Path(folder), **_FAST) as server,
     ):
-        yield url
+        yield server.url
+
+
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class PostgresServer:
+    """A server of its own, which tests may stop, kill and start again on the same data and port.
+
+    `options` are settings of the server; by default it loses nothing that was committed. PostgreSQL
+    refuses root, so root starts it as another user. Raises RuntimeError where it is not installed.
+    """
+
+    def __init__(self, folder: Path, *, binaries: Path | None = None, **options: str) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self._options = {"max_connections": "200", **options}
+        self.account = _unprivileged_user() if os.geteuid() == 0 else None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._binaries = self._reachable(binaries or _postgres_bin())
+        self._create_cluster()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def pids(self) -> list[int]:
+        """The process that was started, and its children."""
+        if self._process is None:
+            return []
+        return [self._process.pid, *_children_of(self._process.pid)]
+
+    def start(self) -> Self:
+        """Start it and return when it takes connections: after a crash, when it has recovered."""
+        options = [part for item in self._options.items() for part in ("-c", "=".join(item))]
+        command: list[str | Path] = [self._binaries / "postgres", "-D", self.folder / "data"]
+        command += ["-p", str(self.port), "-k", self.folder, "-h", "127.0.0.1", *options]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, user=self.account, start_new_session=True
+            )
+        wait_for_port(self.port, self._process, _START_SECONDS)
+        _wait_until_ready(self.url, self._process)
+        return self
+
+    def stop(self) -> None:
+        """Shut it down in order; open transactions are rolled back, sessions are ended."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(20)
+            self._process = None
+
+    def kill(self) -> None:
+        """End all of its processes at once; it recovers when it is started again."""
+        if self._process is None:
+            return
+        children = _children_of(self._process.pid)
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        # while one is left, the server refuses to start on the same data
+        deadline = time.monotonic() + _START_SECONDS
+        while any(_is_running(pid) for pid in children) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _reachable(self, binaries: Path | None) -> Path:
+        """Return where the account that runs the server can start the binaries."""
+        if binaries is None:
+            raise RuntimeError("PostgreSQL is not installed")
+        if self.account is None:
+            return binaries
+        shutil.chown(self.folder, self.account)
+        self.folder.chmod(0o755)
+        is_of_wheel = binaries == wheel_binaries()
+        return _copied_wheel(binaries, self.folder / "wheel") if is_of_wheel else binaries
+
+    def _create_cluster(self) -> None:
+        command: list[str | Path] = [self._binaries / "initdb", "-D", self.folder / "data"]
+        command += ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=self.account)
+
+
+def _children_of(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
+
+
+def _is_running(pid: int) -> bool:
+    """Tell whether a process is there that is not just waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _copied_wheel(binaries: Path, target: Path) -> Path:
@@ -85,49 +188,6 @@ def _copied_wheel(binaries: Path, target: Path) -> Path:
     if libraries.exists():  # the binaries look for these beside their package
         shutil.copytree(libraries, target / libraries.name)
     return target / package.name / binaries.parent.name / binaries.name
-
-
-@contextmanager
-def _started_postgres(binaries: Path, folder: Path) -> Iterator[str]:
-    """Run a throw-away cluster. PostgreSQL refuses root, so root starts it as another user."""
-    account = _unprivileged_user() if os.geteuid() == 0 else None
-    if account is not None:
-        shutil.chown(folder, account)
-        folder.chmod(0o755)
-        if binaries == wheel_binaries():
-            binaries = _copied_wheel(binaries, folder / "wheel")
-    data, port = folder / "data", free_port()
-    subprocess.run(
-        [
-            binaries / "initdb",
-            "-D",
-            data,
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        user=account,
-    )
-    options = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"]
-    command: list[str | Path] = [binaries / "postgres", "-D", data, "-p", str(port), "-k", folder]
-    command += ["-h", "127.0.0.1"] + [part for option in options for part in ("-c", option)]
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(command, stdout=log, stderr=log, user=account)
-    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    try:
-        wait_for_port(port, process, _START_SECONDS)
-        _wait_until_ready(url, process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
-        log.close()
 
 
 def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:

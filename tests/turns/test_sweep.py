@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import OperationalError
 
 from chatd.chats import runs
 from chatd.chats.models import Chat
@@ -129,3 +130,35 @@ def test_holds_that_nobody_will_settle_are_given_back(cast: Cast, model: ModelCo
     assert set(released) == {(call_id, "release", -7) for call_id in lost}
     sweep.sweep()
     assert LedgerEntry.objects.count() == 2
+
+
+def test_a_sweep_without_a_database_gives_up_at_once(
+    cast: Cast, model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each chat would wait for a connection as long as the first one did."""
+    tried: list[UUID] = []
+
+    def broken(chat_id: UUID) -> bool:
+        tried.append(chat_id)
+        raise OperationalError("away")
+
+    monkeypatch.setattr(runs, "recover", broken)
+    for _ in range(3):
+        chat = pending_chat(cast.alice, cast.organization, model)
+        runs.acquire(chat.pk, uuid4(), lease_seconds=-1)
+    monkeypatch.setattr(sweep, "is_database_answering", lambda: False)
+    with pytest.raises(OperationalError):
+        sweep.sweep()
+    assert len(tried) == 1
+    monkeypatch.setattr(sweep, "is_database_answering", lambda: True)
+    sweep.sweep()
+    assert len(tried) == 4
+
+
+def test_a_chat_that_is_pending_since_a_time_to_come_is_sent_again(
+    cast: Cast, model: ModelConfig, sent: list[Any]
+) -> None:
+    chat = pending_chat(cast.alice, cast.organization, model)
+    pending_since(chat, -3600)
+    sweep.sweep()
+    assert sent == [chat.pk]

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import InterfaceError, OperationalError
 
 from chatd.chats import runs, states
 from chatd.chats.models import Chat, ChatMessage, Role, Status
@@ -24,6 +25,7 @@ from chatd.tools import registry
 from chatd.tools.registry import TurnContext
 from chatd.tools.types import Tool, ToolInvocation, ToolOutput
 from chatd.turns import carrying
+from chatd.turns import runner as turn_runner
 from chatd.turns.runner import StopCause, TurnRunner
 from tests.conftest import Cast
 from tests.e2e.provider import answer, calls, in_turn
@@ -378,3 +380,32 @@ def test_a_lost_worker_leaves_calls_that_only_read_to_the_next_one(
     assert bench.ran == ["touch", "touch"]
     assert results(chat) == {"a": {"output": "transferred"}}
     assert len(bench.server.requests) == 1
+
+
+# A database that is away
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed")])
+def test_a_turn_that_loses_the_database_goes_back_to_pending(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(chat: Chat) -> None:
+        raise error
+
+    monkeypatch.setattr(turn_runner, "_set_up", broken)
+    chat = bench.turn(bench.chat())
+    assert (chat.status, chat.last_error) == (Status.PENDING, None)
+    assert not bench.server.requests
+
+
+def test_a_turn_that_loses_the_database_again_and_again_ends(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(chat: Chat) -> None:
+        raise OperationalError("no room for this row")
+
+    monkeypatch.setattr(turn_runner, "_set_up", broken)
+    monkeypatch.setattr(turn_runner, "MOST_ATTEMPTS", 2)
+    chat = bench.chat()
+    assert bench.turn(chat).status == Status.PENDING
+    assert bench.turn(chat).status == Status.ERROR

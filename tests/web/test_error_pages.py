@@ -1,7 +1,7 @@
 """Refusals and accidents look like the product."""
 
 import pytest
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 
@@ -34,6 +34,34 @@ def test_a_lost_database_is_told_without_asking_it() -> None:
 
     assert response.status_code == 503
     assert response["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), InterfaceError("closed")])
+def test_a_database_lost_outside_of_a_view_is_told_in_the_form_of_the_route(
+    page: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("chatd.core.middleware._drop_nul_cookies", broken)
+    page.raise_request_exception = False
+    for path, kind in (("/chats", "text/html"), ("/api/experimental/chats", "application/json")):
+        response = page.get(path)
+        assert response.status_code == 503
+        assert response["Retry-After"] == "1"
+        assert response["Content-Type"].startswith(kind)
+        assert "The database is not available" in response.content.decode()
+
+
+def test_other_accidents_outside_of_a_view_stay_accidents(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("bug")
+
+    monkeypatch.setattr("chatd.core.middleware._drop_nul_cookies", broken)
+    page.raise_request_exception = False
+    assert page.get("/chats").status_code == 500
 
 
 def test_refusals_of_the_api_and_unknown_accidents_are_left_alone() -> None:
