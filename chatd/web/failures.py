@@ -2,9 +2,10 @@
 
 import sys
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
+from chatd.api.rendering import encode_json
 from chatd.core.errors import ChatdError
 from chatd.core.outages import DATABASE_AWAY, database_unavailable, report_outage
 from chatd.web.middleware import refusal_page
@@ -22,7 +23,12 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def refused(request: HttpRequest, refusal: ChatdError) -> HttpResponse:
     """Return a refusal in the form of the API on its routes, else as a page."""
     if request.path.startswith("/api/"):
-        return JsonResponse(refusal.body(), status=refusal.http_status, headers=refusal.headers)
+        return HttpResponse(
+            encode_json(refusal.body()) + b"\n",
+            status=refusal.http_status,
+            headers=refusal.headers,
+            content_type="application/json; charset=utf-8",
+        )
     return refusal_page(request, refusal)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,8 +11,11 @@ from django.contrib.sessions.backends.db import SessionStore
 from websockets.exceptions import InvalidStatus
 
 from chatd.accounts.models import User
+from chatd.sockets import registry
+from config.env import env
 from tests.api.client import API, HEADER, JSON_TYPE, NIL, NOT_FOUND, SIGNED_OUT
 from tests.sockets.live import LiveServer
+from tests.support.product import wait_until
 
 WATCH = f"{API}/chats/watch"
 
@@ -245,3 +248,16 @@ def test_site_owners_may_open_any_number(server, refusal, tokens, configure, clo
         accepted(server, WATCH, tokens.root, **header)
     accepted(server, WATCH, tokens.alice, **header)
     assert refusal(WATCH, tokens.alice, **header).status == 429
+
+
+def test_a_socket_too_many_is_refused_and_told_when_to_come_again(
+    server, refusal, tokens, monkeypatch
+):
+    monkeypatch.setattr(registry, "env", replace(env, max_sockets=1))
+    with server.connect(WATCH, tokens.alice):
+        found = refusal(WATCH, tokens.bob)
+        assert found.status == 503
+        assert found.body["message"] == "The server is busy. Try again in a moment."
+        assert int(found.headers["Retry-After"]) > 0
+    wait_until(lambda: not registry.is_full(), 20, "the first one has left")
+    accepted(server, WATCH, tokens.bob)

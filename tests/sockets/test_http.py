@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from chatd.core.gate import Gate
+from config.asgi import django_application
 from tests.api.client import API, HEADER, JSON_TYPE, text_part
 
 
@@ -75,3 +77,34 @@ def test_head_has_the_type_and_no_body(ask):
 @pytest.mark.parametrize("cookie", ['sessionid="\\000aaaaaaaaaa"', "\xe9=\xff", "=;=;"])
 def test_an_odd_cookie_beside_a_token_does_no_harm(ask, cookie):
     assert ask("GET", f"{API}/chats", Cookie=cookie)[0] == 200
+
+
+@pytest.fixture
+def no_place(monkeypatch):
+    """Let nobody pass the gate, nor wait."""
+    gate = Gate(at_once=1, waiting=0, patience_seconds=1)
+    monkeypatch.setattr(django_application, "_gate", gate)
+    monkeypatch.setattr(gate._free, "_value", 0)
+
+
+def test_a_request_too_many_is_refused_in_the_form_of_its_route(server, tokens, no_place):
+    for path, kind in ((f"{API}/chats", JSON_TYPE), ("/chats", "text/html; charset=utf-8")):
+        answer = whole_answer(server, path, tokens.alice)
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.headers["Content-Type"] == kind
+
+
+def test_how_the_process_does_is_told_when_nothing_else_is(server, tokens, no_place):
+    assert whole_answer(server, "/healthz", tokens.alice).status == 200
+
+
+def whole_answer(server, path: str, token: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    try:
+        connection.request("GET", path, headers={HEADER: token})
+        answer = connection.getresponse()
+        answer.read()
+        return answer
+    finally:
+        connection.close()
