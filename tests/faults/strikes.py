@@ -141,7 +141,8 @@ def _unanswered(inspector: Inspector, chat_ids: list[str]) -> list[Row]:
     """Return the chats that do not rest with one answer."""
     rows = inspector.rows(
         "SELECT id::text, status, last_error, updated_at, dispatched_at, (SELECT count(*)"
-        " FROM chats_chatmessage m WHERE m.chat_id = c.id AND role = 'assistant') AS answers"
+        " FROM chats_chatmessage m WHERE m.chat_id = c.id AND role = 'assistant'"
+        " AND visibility <> 'model') AS answers"
         " FROM chats_chat c WHERE id = ANY(%s::uuid[])",
         chat_ids,
     )
