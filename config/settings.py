@@ -103,7 +103,7 @@ def _database(url: str, sqlite_path: Path) -> dict[str, Any]:
         config["TEST"] = {"NAME": str(sqlite_path.with_name("test.sqlite3"))}
     else:
         if config["ENGINE"].endswith(".postgresql"):
-            config["ENGINE"] = "chatd.core.postgres"
+            config["ENGINE"] = "chatd.core.postgresql"
         config["CONN_MAX_AGE"] = 0
         config["OPTIONS"] = {
             **config.get("OPTIONS", {}),

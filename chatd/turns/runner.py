@@ -71,7 +71,7 @@ log = structlog.get_logger(__name__)
 
 MAX_STEPS = 1200
 
-MOST_ATTEMPTS = 50
+MOST_ATTEMPTS = 30
 """Attempts of one step, after which a turn that loses the database is not tried again."""
 
 DATABASE_LOST = "The database was not available; the turn goes on."

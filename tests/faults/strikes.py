@@ -6,9 +6,12 @@ What is killed is started again after a moment, as a supervisor would; nothing e
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -24,7 +27,14 @@ from tests.faults.verdict import Inspector, Row
 from tests.support.client import text_part
 
 BACKLOG = int(os.environ.get("CHATD_TEST_FAULT_BACKLOG", "60"))
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+def _faketime() -> Path:
+    """Return the library that changes the clock of one process (Debian's package `faketime`)."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    assert found, "install faketime: no clock can be changed without it"
+    return found[0]
+
 
 Strike = Callable[[Stage, random.Random], list[str] | None]
 """What it returns are troubles of its own that it saw."""
@@ -112,20 +122,15 @@ def provider_stalled(stage: Stage, chance: random.Random) -> None:
 
 def broker_backlog(stage: Stage, chance: random.Random) -> list[str]:
     """Turns are sent while no worker is there; half of the time the broker loses its list."""
-    deployment, place = stage.deployment, stage.place
+    deployment = stage.deployment
     for worker in deployment.workers:
         worker.signal(signal.SIGTERM)
     for worker in deployment.workers:
         worker.wait()
     deployment.workers.clear()
-    made = []
-    for number in range(BACKLOG):
-        body = {
-            "organization_id": place.organization_id,
-            "content": [text_part(f"{QUICK}-{number}-{chance.randrange(10**9)}")],
-        }
-        person, url = chance.choice(place.people), chance.choice(place.addresses())
-        made.append(once(url, person.token, "POST", CHATS, body).body["id"])
+    names = [f"{QUICK}-{number}-{chance.randrange(10**9)}" for number in range(BACKLOG)]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(partial(_created, stage, random.Random(names[0])), names))
     if chance.random() < 0.5:
         with redis.Redis.from_url(deployment.redis.url) as store:
             store.delete("chatd:celery:turns")
@@ -137,11 +142,21 @@ def broker_backlog(stage: Stage, chance: random.Random) -> list[str]:
     return [f"{len(left)} of {BACKLOG} turns were not answered once: {left[:3]}"] if left else []
 
 
+def _created(stage: Stage, chance: random.Random, text: str) -> str:
+    place = stage.place
+    body = {"organization_id": place.organization_id, "content": [text_part(text)]}
+    person, url = chance.choice(place.people), chance.choice(place.addresses())
+    answer = once(url, person.token, "POST", CHATS, body)
+    assert answer.status == 201, (answer.status, answer.raw[:300])
+    return str(answer.body["id"])
+
+
 def _unanswered(inspector: Inspector, chat_ids: list[str]) -> list[Row]:
     """Return the chats that do not rest with one answer."""
     rows = inspector.rows(
         "SELECT id::text, status, last_error, updated_at, dispatched_at, (SELECT count(*)"
-        " FROM chats_chatmessage m WHERE m.chat_id = c.id AND role = 'assistant') AS answers"
+        " FROM chats_chatmessage m WHERE m.chat_id = c.id AND role = 'assistant'"
+        " AND visibility <> 'model') AS answers"
         " FROM chats_chat c WHERE id = ANY(%s::uuid[])",
         chat_ids,
     )
@@ -153,12 +168,13 @@ def clock_jumped(stage: Stage, chance: random.Random) -> list[str]:
     deployment = stage.deployment
     offset = deployment.product.folder / f"clock-{chance.randrange(10**9)}"
     offset.write_text("+0")
-    odd = deployment.start_worker(
-        LD_PRELOAD=str(FAKETIME),
-        FAKETIME_TIMESTAMP_FILE=str(offset),
-        FAKETIME_NO_CACHE="1",
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-    )
+    faked = {
+        "LD_PRELOAD": str(_faketime()),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    odd = deployment.start_worker(**faked)
     odd.wait_for_log(" ready.")
     old = deployment.take_worker(chance)
     deployment.workers.append(odd)
@@ -166,6 +182,8 @@ def clock_jumped(stage: Stage, chance: random.Random) -> list[str]:
     for _ in range(2):
         to_midnight = 86_400 - int(time.time()) % 86_400
         offset.write_text(chance.choice(["+3600", "-3600", f"+{to_midnight}"]))
+        told = subprocess.run(["date", "+%s"], env=faked, capture_output=True, check=True).stdout
+        assert abs(int(told) - time.time()) > 60 or to_midnight < 120, "no clock was changed"
         time.sleep(chance.uniform(2, 4))
     offset.write_text("+0")
     return [] if old.wait() == 0 else ["the worker that made room did not end well"]

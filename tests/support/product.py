@@ -31,6 +31,7 @@ from tests.support.services import free_port, wait_for_port
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN_PASSWORD = "a-password-of-the-tests"
 START_SECONDS = 60.0
+MIGRATE_SECONDS = 300.0
 STOP_SECONDS = 40.0
 
 _OUTER = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST")
@@ -409,7 +410,7 @@ def split(server_url: str, **settings: str) -> Iterator[Product]:
         product = Product(folder, database_url=database_url, redis_url=redis.url, settings=settings)
         product.redis = redis
         stack.enter_context(_open(product))
-        product.manage("migrate", "-v", "0")
+        product.manage("migrate", "-v", "0", seconds=MIGRATE_SECONDS)
         product.shell(_ENSURE_ADMIN)
         yield product
 
