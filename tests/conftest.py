@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import time_machine
+from hypothesis import HealthCheck, settings
 
 from chatd.accounts import backends
 from chatd.accounts.actions import create_organization, create_user
@@ -29,6 +30,10 @@ from chatd.sockets import handshake, server
 from chatd.turns import scrape
 from config.env import env
 from tests.support.metrics import Exposition
+
+# what takes long says something about the machine, and nothing about what is tested
+settings.register_profile("chatd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("chatd")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
