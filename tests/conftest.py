@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import time_machine
+from django.test import TransactionTestCase
+from hypothesis import HealthCheck, settings
 
 from chatd.accounts import backends
 from chatd.accounts.actions import create_organization, create_user
@@ -28,10 +30,23 @@ from chatd.providers.models import AIProvider, ModelConfig, ProviderType
 from chatd.sockets import handshake, server
 from chatd.turns import scrape
 from config.env import env
+from tests.support.flushing import empty_tables
 from tests.support.metrics import Exposition
+
+# what takes long says something about the machine, and nothing about what is tested
+settings.register_profile("chatd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("chatd")
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_flush() -> Iterator[None]:
+    """What tests commit is deleted after each of them, with little work."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_tables())
+        yield
 
 
 @pytest.fixture(autouse=True)

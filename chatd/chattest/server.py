@@ -46,12 +46,12 @@ class LoopbackServer:
         """How many requests ended because the client went away."""
         return self._dropped
 
-    def wait_for_disconnects(self, count: int = 1, *, timeout_seconds: float = 10.0) -> bool:
+    def wait_for_disconnects(self, count: int = 1, *, timeout_seconds: float = 60.0) -> bool:
         """Block until `count` clients have gone away; False if the time runs out first."""
         with self._dropped_changed:
             return self._dropped_changed.wait_for(lambda: self._dropped >= count, timeout_seconds)
 
-    async def disconnected(self, count: int = 1, *, timeout_seconds: float = 10.0) -> bool:
+    async def disconnected(self, count: int = 1, *, timeout_seconds: float = 60.0) -> bool:
         """Wait like `wait_for_disconnects` without blocking the loop."""
         return await asyncio.to_thread(
             self.wait_for_disconnects, count, timeout_seconds=timeout_seconds

@@ -15,7 +15,7 @@ from django.db import connection, connections
 
 from chatd.chats import properties, states, titles, transition
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class Overlap:

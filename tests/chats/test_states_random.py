@@ -740,7 +740,7 @@ def _first_seed() -> int:
     return random.SystemRandom().randrange(2**40) if "CHATD_TEST_STEPS" in os.environ else 0
 
 
-@pytest.mark.timeout(120 + STEPS * 0.05)
+@pytest.mark.timeout(600 + STEPS * 0.05)
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_any_sequence_keeps_the_invariants_and_every_client_up_to_date(
     chunk: int,

@@ -27,6 +27,7 @@ from chatd.chattest.openai import (
 )
 
 USAGE = usage_chunk(prompt=21, completion=7)
+MOST_WORDS = 30_000
 
 
 def said(text: str) -> OpenAIChunk:
@@ -62,7 +63,7 @@ def held_until(released: threading.Event, handler: OpenAIHandler) -> OpenAIHandl
     """Answer like `handler`, but not before the test has seen to it that somebody follows."""
 
     def wait_and_answer(request: OpenAIRequest) -> Any:
-        if not released.wait(30):
+        if not released.wait(120):
             raise RuntimeError("nobody released this answer")
         return handler(request)
 
@@ -75,7 +76,7 @@ def broken_off(*deltas: str, then: Chunk, after: threading.Event) -> OpenAIHandl
     async def chunks() -> AsyncIterator[Chunk]:
         for delta in deltas:
             yield said(delta)
-        await asyncio.to_thread(after.wait, 30)
+        await asyncio.to_thread(after.wait, 120)
         yield then
 
     return lambda request: streaming_response(chunks())
@@ -112,7 +113,7 @@ class Gate:
         self._ended = True
         self._ring()
 
-    def wait_for_streams(self, count: int, seconds: float = 20.0) -> None:
+    def wait_for_streams(self, count: int, seconds: float = 120.0) -> None:
         """Return when exactly `count` requests are being answered."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.open_streams == count, seconds):
@@ -161,6 +162,29 @@ def paced(deltas: Sequence[str], seconds: float) -> OpenAIHandler:
         yield USAGE
 
     return lambda request: streaming_response(chunks())
+
+
+def counting(until: threading.Event, seconds: float) -> OpenAIHandler:
+    """Stream `w0 w1 w2 …`, with a pause between them, until the test has seen enough.
+
+    A test that fails before it says so leaves an answer that ends by itself.
+    """
+
+    async def chunks() -> AsyncIterator[Chunk]:
+        for number in range(MOST_WORDS):
+            yield said(f"w{number} ")
+            await asyncio.sleep(seconds)
+            if until.is_set():
+                break
+        yield finish_chunk()
+        yield USAGE
+
+    return lambda request: streaming_response(chunks())
+
+
+def is_counted(text: str) -> bool:
+    """Tell whether it is how `counting` begins, with nothing lost, doubled or torn."""
+    return text == "".join(f"w{number} " for number in range(text.count(" ")))
 
 
 async def _close_after(request: web.Request, response: web.StreamResponse) -> None:

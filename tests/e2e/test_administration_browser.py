@@ -29,7 +29,6 @@ def context(request: pytest.FixtureRequest, chrome: Browser, web) -> Iterator[Br
     size = {"width": request.param, "height": 900}
     context = chrome.new_context(base_url=web.url, viewport=size)
     context.on("weberror", lambda error: thrown.append(str(error.error)))
-    context.set_default_timeout(15_000)
     yield context
     context.close()
     assert thrown == []

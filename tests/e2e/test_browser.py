@@ -27,7 +27,6 @@ def context(chrome: Browser, web) -> Iterator[BrowserContext]:
     thrown: list[str] = []
     context = chrome.new_context(base_url=web.url)
     context.on("weberror", lambda error: thrown.append(str(error.error)))
-    context.set_default_timeout(15_000)
     yield context
     context.close()
     assert thrown == []
@@ -105,7 +104,7 @@ def test_stop_keeps_what_had_come_as_a_message(context, gate, provider):
     expect(answers(page)).to_have_count(1)
     expect(answers(page).locator("p")).to_have_text("kept words")
     expect(page.locator("#status-badge")).to_have_attribute("data-status", "waiting")
-    assert provider.wait_for_disconnects(dropped + 1, timeout_seconds=5)
+    assert provider.wait_for_disconnects(dropped + 1)
     page.reload()
     expect(answers(page).locator("p")).to_have_text("kept words")
 
@@ -190,7 +189,7 @@ def test_without_javascript_a_person_reads_sends_stops_and_renames(chrome, web, 
     page.get_by_role("textbox").fill("no scripts")
     page.get_by_role("button", name="Start chat").click()
     page.wait_for_url(CHAT)
-    expect(live(page)).to_contain_text("plain words", timeout=15_000)
+    expect(live(page)).to_contain_text("plain words")
     page.get_by_role("button", name="Stop").click()
     expect(answers(page).locator("p")).to_have_text("plain words")
     provider.title("no scripts", named("Named without scripts"))

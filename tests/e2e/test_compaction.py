@@ -120,7 +120,7 @@ def test_a_stop_in_the_middle_of_a_summary_ends_the_call_and_stores_nothing_of_i
         )
         client.interrupt(chat["id"])
         follower.wait_for_status("waiting")
-        assert provider.wait_for_disconnects(dropped + 1, timeout_seconds=10)
+        assert provider.wait_for_disconnects(dropped + 1)
         summarise(lambda request: non_streaming_response("never"))
         provider.on("and on", unmeasured("On it goes."))
         client.send(chat["id"], "and on")

@@ -60,7 +60,7 @@ def runs_of(client: Client, chat: str, count: int = 1) -> list[Any]:
     def ended() -> bool:
         return sum("finished_at" in run for run in client.call("GET", path)) == count
 
-    wait_until(ended, 20, f"{count} runs have ended")
+    wait_until(ended, 120, f"{count} runs have ended")
     runs = [asked(client, f"{path}/{run['id']}") for run in asked(client, path)]
     assert KEY not in json.dumps(runs)
     return runs[::-1]

@@ -131,7 +131,7 @@ def test_stop_ends_a_call_at_the_server(
     words = "call the one that hangs"
     provider.on(words, calls(("c", "slow__hang", "{}")))
     chat_id = chat_with(client, words, server)
-    assert tool_server.record.waiting.acquire(timeout=20)
+    assert tool_server.record.waiting.acquire(timeout=120)
     client.interrupt(chat_id)
-    assert tool_server.record.cancelled.acquire(timeout=20)
+    assert tool_server.record.cancelled.acquire(timeout=120)
     assert client.chat(chat_id)["status"] == "waiting"

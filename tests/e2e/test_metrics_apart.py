@@ -39,7 +39,7 @@ def test_a_worker_serves_its_own_metrics_at_its_port(product: Product) -> None:
     worker = product.worker()
     asked = Web.__new__(Web)
     asked.port = int(product.environment["CHATD_METRICS_PORT"])
-    wait_until(lambda: asked.get("/metrics")[0] == 200, 20, "the worker answers")
+    wait_until(lambda: asked.get("/metrics")[0] == 200, 120, "the worker answers")
     shown = _shown(asked)
     assert shown is not None
     assert shown.types["coderd_chatd_steps_total"] == "counter"
@@ -49,7 +49,7 @@ def test_a_worker_serves_its_own_metrics_at_its_port(product: Product) -> None:
 
 def test_a_scrape_answers_while_the_database_is_away(product: Product, server_url: str) -> None:
     web = product.web()
-    wait_until(lambda: _counts_waiting(web), 20, "the database says how many wait")
+    wait_until(lambda: _counts_waiting(web), 120, "the database says how many wait")
     name = urlsplit(product.environment["DATABASE_URL"]).path.strip("/")
     allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
     with psycopg.connect(server_url, autocommit=True) as connection:
@@ -63,4 +63,4 @@ def test_a_scrape_answers_while_the_database_is_away(product: Product, server_ur
             assert not _counts_waiting(web), "nor does a second scrape wait for the first"
         finally:
             connection.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
-    wait_until(lambda: _counts_waiting(web), 60, "the database says it again", pause=0.2)
+    wait_until(lambda: _counts_waiting(web), 120, "the database says it again", pause=0.2)

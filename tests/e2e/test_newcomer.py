@@ -77,7 +77,6 @@ def context(
         java_script_enabled=scripts == "with",
     )
     context.on("weberror", lambda error: thrown.append(str(error.error)))
-    context.set_default_timeout(15_000)
     yield context
     context.close()
     assert thrown == []

@@ -32,7 +32,7 @@ from tests.support.authorization import AuthorizationServer
 from tests.support.oidc_recorder import RecordingProvider
 from tests.support.product import Product, Web, embedded, split
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CHATS = "/api/experimental/chats"
 

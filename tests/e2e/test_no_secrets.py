@@ -43,7 +43,7 @@ def ran():
             client.messages(chat["id"])
             client.chat(chat["id"])
             runs = f"/api/experimental/chats/{chat['id']}/debug/runs"
-            wait_until(lambda path=runs: _has_ended(client, path), 20, "its calls are recorded")
+            wait_until(lambda path=runs: _has_ended(client, path), 120, "its calls are recorded")
         client.call("GET", "/api/experimental/chats")
         sent = [request.headers["Authorization"] for request in provider.requests]
         files = {path.name: path.read_bytes() for path in product.data.iterdir() if path.is_file()}

@@ -383,7 +383,7 @@ def test_rule_9_a_new_title_is_told_to_watchers_alone(
                 e for e in events if e["kind"] == "title_change" and e["chat"]["title"] == title
             ]
 
-        wait_until(lambda: told(), 20, "the title is told")
+        wait_until(lambda: told(), 120, "the title is told")
         held.end("b")
         follower.wait_for_answers(1)
         assert title not in json.dumps(follower.events)
@@ -425,7 +425,7 @@ def test_rule_11_a_label_moves_no_chat_and_loses_against_a_newer_turn(
 
     def late(request: OpenAIRequest) -> Any:
         asked.set()
-        released.wait(20)
+        released.wait(120)
         return non_streaming_response('{"label": "Too late"}')
 
     fakes.label(words, late)
@@ -436,7 +436,7 @@ def test_rule_11_a_label_moves_no_chat_and_loses_against_a_newer_turn(
     with onlooker.follow(chat["id"]) as follower, onlooker.follow(newer["id"]) as other:
         follower.wait_for_answers(1)
         other.wait_for_answers(1)
-        assert asked.wait(20)
+        assert asked.wait(120)
         actor.send(chat["id"], unique("second"))
         follower.wait_for_answers(2)
         ended_at = actor.chat(chat["id"])["updated_at"]
@@ -444,9 +444,9 @@ def test_rule_11_a_label_moves_no_chat_and_loses_against_a_newer_turn(
         def label() -> str:
             return str(actor.chat(chat["id"]).get("last_turn_summary") or "")
 
-        wait_until(lambda: label() == "Answered by the fake", 20, "the label of the second turn")
+        wait_until(lambda: label() == "Answered by the fake", 120, "the label of the second turn")
         released.set()
-        wait_until(lambda: _paid_beside(product, chat["id"]) == 3, 20, "the late label has come")
+        wait_until(lambda: _paid_beside(product, chat["id"]) == 3, 120, "the late label has come")
     found = actor.chat(chat["id"])
     assert found["last_turn_summary"] == "Answered by the fake"
     assert found["updated_at"] == ended_at

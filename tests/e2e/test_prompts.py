@@ -70,7 +70,7 @@ def upload(client: Client, web: Web) -> Callable[[bytes, str, str], Message]:
     """Upload a file and return the part that names it."""
 
     def send(body: bytes, name: str, media_type: str) -> Message:
-        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=120)
         headers = {
             "Coder-Session-Token": client.token,
             "Content-Type": media_type,

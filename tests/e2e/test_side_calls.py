@@ -35,7 +35,7 @@ def watching(client: Client) -> Iterator[list[Any]]:
         yield events
     finally:
         socket.close()
-        reader.join(10)
+        reader.join(60)
 
 
 def of_kind(events: list[Any], kind: str, chat: Any) -> list[Any]:
@@ -58,8 +58,8 @@ def test_a_first_turn_brings_a_title_and_a_label_and_the_list_keeps_its_order(
         chat = client.create_chat("why is the sky blue at noon and red at dusk")
         finished(client, chat)
         ended_at = client.chat(chat["id"])["updated_at"]
-        wait_until(lambda: of_kind(events, "title_change", chat), 20, "the title is told")
-        wait_until(lambda: of_kind(events, "summary_change", chat), 20, "the label is told")
+        wait_until(lambda: of_kind(events, "title_change", chat), 120, "the title is told")
+        wait_until(lambda: of_kind(events, "summary_change", chat), 120, "the label is told")
     [titled], [labelled] = (
         of_kind(events, kind, chat) for kind in ("title_change", "summary_change")
     )
@@ -107,7 +107,7 @@ def test_where_calls_are_recorded_titles_and_labels_are_too(
         def runs() -> Any:
             return {run["kind"]: run for run in client.call("GET", path) if "finished_at" in run}
 
-        wait_until(lambda: len(runs()) == 3, 20, "the turn, its title and its label are recorded")
+        wait_until(lambda: len(runs()) == 3, 120, "the turn, its title and its label are recorded")
         found = {kind: client.call("GET", f"{path}/{run['id']}") for kind, run in runs().items()}
     assert {kind: run["status"] for kind, run in found.items()} == {
         "chat_turn": "completed",
@@ -123,7 +123,7 @@ def test_where_calls_are_recorded_titles_and_labels_are_too(
 def test_a_later_turn_gets_a_label_and_no_other_title(client: Client, provider: ScriptedProvider):
     chat = client.create_chat("one more question")
     finished(client, chat)
-    wait_until(lambda: client.chat(chat["id"])["title"] == TITLE, 20, "the title is there")
+    wait_until(lambda: client.chat(chat["id"])["title"] == TITLE, 120, "the title is there")
     provider.label(
         "You said: and another", lambda _: non_streaming_response('{"label": "Said it twice"}')
     )
@@ -139,7 +139,7 @@ def test_a_label_that_is_none_gives_way_to_fixed_words(client: Client, provider:
     provider.label("You said: label me badly", lambda _: non_streaming_response("I did"))
     chat = client.create_chat("label me badly")
     finished(client, chat)
-    wait_until(lambda: client.chat(chat["id"])["last_turn_summary"] is not None, 20, "words")
+    wait_until(lambda: client.chat(chat["id"])["last_turn_summary"] is not None, 120, "words")
     assert client.chat(chat["id"])["last_turn_summary"] == "Finished latest turn"
 
 
@@ -155,18 +155,18 @@ def test_a_title_that_hangs_holds_no_turn_and_a_rename_wins(
 
     def late(request: OpenAIRequest) -> Any:
         asked.set()
-        assert released.wait(25)
+        assert released.wait(120)
         return non_streaming_response('{"title": "Much too late"}')
 
     provider.title("hold the title", late)
     chat = client.create_chat("hold the title")
     finished(client, chat)
-    assert asked.wait(20)
+    assert asked.wait(120)
     client.send(chat["id"], "go on")  # a second turn beside the title of the first one
     finished(client, chat, answers=2)
     client.call("PATCH", f"{PATH}/{chat['id']}", {"title": "By hand"}, expect=204)
     released.set()
-    wait_until(lambda: dropped_title(web, chat), 20, "the late title has come")
+    wait_until(lambda: dropped_title(web, chat), 120, "the late title has come")
     assert client.chat(chat["id"])["title"] == "By hand"
 
 
@@ -175,13 +175,13 @@ def test_a_label_loses_against_a_newer_turn(client: Client, provider: ScriptedPr
 
     def late(request: OpenAIRequest) -> Any:
         asked.set()
-        assert released.wait(25)
+        assert released.wait(120)
         return non_streaming_response('{"label": "Much too late"}')
 
     provider.label("You said: label me late", late)
     chat = client.create_chat("label me late")
     finished(client, chat)
-    assert asked.wait(20)
+    assert asked.wait(120)
     held = gate("the newer turn", "is ")
     with client.follow(chat["id"]) as follower, watching(client) as events:
         client.send(chat["id"], "the newer turn")
@@ -189,7 +189,7 @@ def test_a_label_loses_against_a_newer_turn(client: Client, provider: ScriptedPr
         released.set()
         provider.label("is over", lambda _: non_streaming_response('{"label": "Newer turn over"}'))
         held.end("over")
-        wait_until(lambda: of_kind(events, "summary_change", chat), 20, "the label is told")
+        wait_until(lambda: of_kind(events, "summary_change", chat), 120, "the label is told")
     said = [row["last_turn_summary"] for row in of_kind(events, "summary_change", chat)]
     assert said == ["Newer turn over"]
 
@@ -199,17 +199,17 @@ def test_an_interrupt_and_an_error_take_the_words_away(
 ):
     chat = client.create_chat("say something first")
     finished(client, chat)
-    wait_until(lambda: client.chat(chat["id"])["last_turn_summary"] == LABEL, 20, "the label")
+    wait_until(lambda: client.chat(chat["id"])["last_turn_summary"] == LABEL, 120, "the label")
     held = gate("stop me", "some words ")
     client.send(chat["id"], "stop me")
     held.wait_for_streams(1)
     client.interrupt(chat["id"])
     assert client.chat(chat["id"])["last_turn_summary"] is None
     client.send(chat["id"], "say something else")
-    wait_until(lambda: client.chat(chat["id"])["last_turn_summary"] == LABEL, 20, "the label")
+    wait_until(lambda: client.chat(chat["id"])["last_turn_summary"] == LABEL, 120, "the label")
     provider.on("fail now", faults.http_error(400, "no"))
     client.send(chat["id"], "fail now")
-    wait_until(lambda: client.chat(chat["id"])["status"] == "error", 20, "the turn has failed")
+    wait_until(lambda: client.chat(chat["id"])["status"] == "error", 120, "the turn has failed")
     assert client.chat(chat["id"])["last_turn_summary"] is None
 
 
@@ -230,7 +230,7 @@ def test_a_stop_does_not_wait_for_a_title(provider: ScriptedProvider):
         began = time.monotonic()
         web.signal(signal.SIGTERM)
         web.wait()
-        assert time.monotonic() - began < 15  # of the 30 that the title still had
+        assert time.monotonic() - began < 25  # of the 30 that the title still had
         assert "Traceback" not in web.log
 
 
@@ -245,7 +245,7 @@ def named_never(product: Product, provider: ScriptedProvider) -> tuple[Web, Clie
     asked = len(provider.side_requests)
     chat = client.create_chat("never name me")
     finished(client, chat)
-    wait_until(lambda: len(provider.side_requests) == asked + 2, 20, "both are asked for")
+    wait_until(lambda: len(provider.side_requests) == asked + 2, 120, "both are asked for")
     return web, client, chat
 
 
@@ -257,7 +257,7 @@ def test_switched_off_no_model_is_asked(provider: ScriptedProvider):
         asked = len(provider.side_requests)
         chat = client.create_chat("leave me as I am")
         finished(client, chat)
-        wait_until(lambda: client.chat(chat["id"])["last_turn_summary"] is not None, 20, "words")
+        wait_until(lambda: client.chat(chat["id"])["last_turn_summary"] is not None, 120, "words")
         row = client.chat(chat["id"])
         assert (row["title"], row["last_turn_summary"]) == (
             "leave me as I am",

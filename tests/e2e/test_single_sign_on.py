@@ -49,7 +49,6 @@ def context(web: Web) -> Iterator[BrowserContext]:
         )
         context = browser.new_context(base_url=web.url)
         context.route("**/*", inside_only)
-        context.set_default_timeout(15_000)
         yield context
         browser.close()
 

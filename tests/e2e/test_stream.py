@@ -7,7 +7,7 @@ import threading
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.e2e.provider import answer, calls, held_until, in_turn, paced
+from tests.e2e.provider import answer, calls, counting, held_until, in_turn, is_counted, paced
 from tests.support.client import Client, Follower, text_of, tool_calls_of
 from tests.support.product import wait_until
 
@@ -90,9 +90,8 @@ def test_a_bad_handshake_is_a_normal_answer(client):
 @pytest.mark.slow
 def test_two_hundred_reconnections_lose_nothing_and_double_nothing(client, provider):
     """Each connection shows, from its snapshot on, a prefix of the one true text."""
-    words = [f"w{number} " for number in range(1500)]
-    whole = "".join(words)
-    provider.on("a slow answer", paced(words, 0.008))
+    enough = threading.Event()
+    provider.on("a slow answer", counting(enough, 0.008))
     chat = client.create_chat("a slow answer")
     chance = random.Random(20261)
     known = 0
@@ -101,22 +100,22 @@ def test_two_hundred_reconnections_lose_nothing_and_double_nothing(client, provi
         for _ in range(200):
             with client.follow(chat["id"]) as follower:
                 frames = chance.choice([1, 1, 2, 3, 5])
-                follower.wait(
-                    lambda f, n=frames: len(f.events) > n or f.status == "waiting", "some events"
-                )
+                follower.wait(lambda f, n=frames: len(f.events) > n, "some events")
                 follower.close()
-                if follower.status != "running" or follower.answers:
-                    pytest.fail("the answer ended before all reconnections were made")
-                assert whole.startswith(follower.text), follower.text[-200:]
+                assert is_counted(follower.text), follower.text[-200:]
                 # what an earlier connection has seen is in the log of every later one
                 assert len(follower.text) >= known
                 known = len(follower.text)
         provider_calls = len(provider.requests_for("a slow answer"))
-        late = client.follow(chat["id"])
-        witness.wait_for_answers(1, seconds=40)
+        late = client.follow(chat["id"]).wait(lambda f: f.text != "", "the words so far")
+        enough.set()
+        witness.wait_for_answers(1)
         with late:
             late.wait_for_answers(1)
     assert provider_calls == 1
+    [whole] = witness.answers
+    assert is_counted(whole)
+    assert len(whole) >= known > 0
     for follower in (witness, late):
         assert follower.at_reset == [whole]
         assert follower.answers == [whole]
@@ -350,7 +349,7 @@ def test_the_watch_socket_tells_of_every_rest(client, gate):
         held.end()
         seen = []
         while not seen or seen[-1] != ("status_change", "waiting"):
-            event = watch.recv(timeout=20)
+            event = watch.recv(timeout=120)
             assert isinstance(event, str)
             body = json.loads(event)
             if body["chat"]["id"] == chat["id"]:
@@ -376,7 +375,7 @@ def test_a_hundred_chats_at_once_all_end_with_their_own_answer(client, provider)
         thread.join()
     for follower in followers:
         with follower:
-            follower.wait_for_answers(1, seconds=60)
+            follower.wait_for_answers(1)
         assert follower.answers == ["all at once"]
     assert len(followers) == 100
 
@@ -388,7 +387,7 @@ def test_leaving_and_coming_back_after_the_end_shows_the_stored_answer_only(clie
         follower.wait_for_text("some ")
         newest = max(follower.messages)
     held.end("text")
-    wait_until(lambda: client.chat(chat["id"])["status"] == "waiting", 20, "the end of the turn")
+    wait_until(lambda: client.chat(chat["id"])["status"] == "waiting", 120, "the end of the turn")
     with client.follow(chat["id"], after_id=newest) as follower:
         follower.wait_for_answers(1)
     assert follower.kinds() == ["status:waiting", "message:assistant"]

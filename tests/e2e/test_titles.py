@@ -17,7 +17,7 @@ def chat_of(client: Client, words: str) -> str:
     with client.follow(chat["id"]) as follower:
         follower.wait_for_answers(1)
         follower.wait_for_status("waiting")
-    wait_until(lambda: client.chat(chat["id"])["title"] != words, 20, "the chat has a title")
+    wait_until(lambda: client.chat(chat["id"])["title"] != words, 120, "the chat has a title")
     return str(chat["id"])
 
 
@@ -28,7 +28,7 @@ def test_while_a_title_is_made_others_write_and_it_is_stored_in_the_end(
 
     def late(request: OpenAIRequest):
         asked.set()
-        assert released.wait(20)
+        assert released.wait(120)
         return non_streaming_response("Made at last")
 
     chat_id = chat_of(client, "name me late")
@@ -39,13 +39,13 @@ def test_while_a_title_is_made_others_write_and_it_is_stored_in_the_end(
         target=lambda: answers.append(client.call("POST", f"{path}/title/regenerate"))
     )
     waiting.start()
-    assert asked.wait(20)
+    assert asked.wait(120)
     client.call("PATCH", path, {"labels": {"a": "b"}}, expect=204)
     client.call("PATCH", path, {"title": "By hand"}, expect=409)
     client.call("POST", f"{path}/title/propose", expect=409)
     client.send(chat_id, "and more")
     released.set()
-    waiting.join(20)
+    waiting.join(60)
     assert answers[0]["title"] == "Made at last"
     assert client.chat(chat_id)["title"] == "Made at last"
 
@@ -57,13 +57,13 @@ def test_when_the_person_goes_away_the_call_and_the_lock_end(
     provider.title("leave me", faults.hang())
     dropped, asked = provider.disconnects, len(provider.side_requests)
     path = f"/api/experimental/chats/{chat_id}"
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=120)
     headers = {"Coder-Session-Token": client.token}
     connection.request("POST", f"{path}/title/regenerate", headers=headers)
-    wait_until(lambda: len(provider.side_requests) > asked, 20, "the model is asked")
+    wait_until(lambda: len(provider.side_requests) > asked, 120, "the model is asked")
     connection.close()
-    assert provider.wait_for_disconnects(dropped + 1, timeout_seconds=10)
-    wait_until(lambda: _renames(client, path), 20, "the lock has ended")
+    assert provider.wait_for_disconnects(dropped + 1)
+    wait_until(lambda: _renames(client, path), 120, "the lock has ended")
     assert "Traceback" not in web.log
 
 

@@ -33,7 +33,7 @@ from chatd.live.messages import (
 )
 from chatd.live.redis import CHANNEL_PREFIX, RedisBackend, _stream_key
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 Backend = LocalBackend | RedisBackend
 

@@ -158,7 +158,7 @@ async def test_a_refusal_is_classified_as_that_of_a_stream_is(status, kind, retr
 
 async def test_a_closed_port_is_an_error_worth_trying_again():
     with faults.refuse() as closed, pytest.raises(LLMError) as caught:
-        await complete(Request(model="m", messages=HI), provider(closed), seconds=10)
+        await complete(Request(model="m", messages=HI), provider(closed), seconds=60)
     assert (caught.value.kind, caught.value.retryable) == (ErrorKind.TIMEOUT, True)
 
 
@@ -167,7 +167,7 @@ async def test_a_silent_provider_is_waited_for_no_longer_than_was_said(after_hea
     started = time.monotonic()
     failure = await failure_of(faults.hang(after_headers=after_headers), seconds=0.1)
     assert failure.kind is ErrorKind.STARTUP_TIMEOUT
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 async def test_cancelling_drops_the_connection():

@@ -151,7 +151,7 @@ async def test_a_given_session_is_used_and_left_open():
 async def test_silence_ends_the_call(after_headers):
     async with OpenAIServer(faults.hang(after_headers=after_headers)) as server:
         with pytest.raises(LLMError) as caught:
-            await collect(server.base_url, silence_seconds=0.2)
+            await collect(server.base_url, silence_seconds=0.5)
         assert await server.disconnected()
     assert (caught.value.kind, caught.value.retryable) == (ErrorKind.STARTUP_TIMEOUT, True)
     assert caught.value.message == "OpenAI Compatible did not start responding in time."

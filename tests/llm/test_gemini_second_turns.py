@@ -358,7 +358,7 @@ async def test_a_server_that_falls_silent_is_left_alone() -> None:
 
 async def test_an_answer_whose_connection_stays_open_is_whole_all_the_same() -> None:
     whole = (chunk(text("Hi"), reason="STOP"),)
-    events, error = await said(Failure(after=whole, hangs=True), silence_seconds=0.3)
+    events, error = await said(Failure(after=whole, hangs=True), silence_seconds=1)
     assert error is None
     finish = events[-1]
     assert isinstance(finish, Finish)

@@ -58,7 +58,7 @@ EXPECTED: Mapping[str, Callable[[Interaction], ExpectedAnswer]] = {
 
 PERSON = OutputSchema(name="Person", schema={"type": "object"})
 
-pytestmark = [pytest.mark.recordings, pytest.mark.timeout(3600 if ALL_CUTS else 120)]
+pytestmark = [pytest.mark.recordings, pytest.mark.timeout(3600 if ALL_CUTS else 600)]
 several = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -24,7 +24,7 @@ from chatd.llm.types import (
 )
 from tests.support.recordings import KINDS, MISSING, ROOT, streams
 
-pytestmark = [pytest.mark.recordings, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.recordings, pytest.mark.timeout(600)]
 
 STREAMS = streams()
 

@@ -103,7 +103,7 @@ def test_a_peer_that_answers_no_ping_is_closed_as_going_away(chats, tokens, tran
 def test_a_peer_that_answers_pings_stays(chats, tokens, transactional_db):
     chat = chats.pending()
     with (
-        LiveServer(ws_ping_interval=0.02, ws_ping_timeout=5.0) as server,
+        LiveServer(ws_ping_interval=0.02, ws_ping_timeout=SECONDS) as server,
         server.follow(chat, tokens.alice) as client,
     ):
         client.take(2)

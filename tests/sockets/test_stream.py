@@ -17,7 +17,7 @@ from chatd.chats.parts import ToolResultPart
 from chatd.chats.transition import StateConflictError
 from chatd.live.messages import Episode
 from tests.api.client import API, Api, assistant, calls, fresh, queue, start, text_part
-from tests.sockets.live import delta, kinds, said, texts, write_parts
+from tests.sockets.live import SECONDS, delta, kinds, said, texts, write_parts
 from tests.support.people import text, user_content
 
 RETRY = {
@@ -451,7 +451,7 @@ def test_reading_publishes_nothing_and_moves_no_version(server, chats, tokens):
 def test_the_path_may_end_in_a_slash(server, chats, tokens):
     chat = chats.pending()
     with server.connect(f"{API}/chats/{str(chat.pk).upper()}/stream/", tokens.alice) as socket:
-        assert json.loads(socket.recv(timeout=5))[0]["status"] == {"status": Status.PENDING}
+        assert json.loads(socket.recv(timeout=SECONDS))[0]["status"] == {"status": Status.PENDING}
 
 
 def test_a_deleted_chat_ends_its_streams_normally(server, chats, tokens):

@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.product import ADMIN_PASSWORD
 from tests.support.services import chromium
+
+# as long as everything else of Playwright waits; it ends what fails, and nothing waits this long
+expect.set_options(timeout=30_000)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from websockets.sync.client import ClientConnection, connect
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_FRAME_EVENTS = 256
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 120.0
+"""Ends what hangs, also where everything takes many times as long; nothing waits this long."""
 
 _TOKEN_HEADER = "Coder-Session-Token"
 _API = "/api/experimental/chats"
@@ -81,7 +82,7 @@ class Client:
         """Return the decoded answer. Raises ContractError for any other status."""
         place = urlsplit(self.url)
         assert place.hostname is not None
-        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
+        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=WAIT_SECONDS)
         headers = {_TOKEN_HEADER: self.token, "Accept": "application/json"}
         payload = None
         if body is not None:
@@ -193,7 +194,7 @@ class Client:
             max_size=MAX_FRAME_BYTES,
             proxy=None,
             open_timeout=WAIT_SECONDS,
-            close_timeout=5,
+            close_timeout=WAIT_SECONDS,
         )
 
 
@@ -241,7 +242,7 @@ class Follower:
     def close(self) -> None:
         """Leave; nothing more is applied afterwards."""
         self._socket.close()
-        self._thread.join(10)
+        self._thread.join(WAIT_SECONDS)
 
     # what is shown
 

@@ -32,7 +32,7 @@ from mcp_types import (
 from tests.support.services import free_port, wait_for_port
 
 PIXEL = base64.b64encode(b"no picture, but bytes").decode()
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass

@@ -86,7 +86,7 @@ def provider_process(host: str = "127.0.0.1") -> Iterator[str]:
             command, stdout=log, stderr=log, env=scrubbed_environment(), cwd=folder
         )
         try:
-            wait_for_port(port, process, 30)
+            wait_for_port(port, process, 120)
             yield f"http://{host}:{port}"
         finally:
             process.terminate()
@@ -112,7 +112,7 @@ def _submitted(location: str, form: Mapping[str, str]) -> str:
 def send(method: str, url: str, form: Mapping[str, str] | None = None) -> HTTPResponse:
     """Send one request, without following where the answer leads."""
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=120)
     headers = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
     path = f"{parts.path}?{parts.query}" if parts.query else parts.path
     connection.request(method, path, urlencode(form) if form else None, headers)
@@ -125,7 +125,7 @@ def send(method: str, url: str, form: Mapping[str, str] | None = None) -> HTTPRe
 def set_claims(issuer: str, subject: str, **claims: Any) -> None:
     """Change what the real provider says of somebody."""
     parts = urlsplit(issuer)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=120)
     body = json.dumps(claims)
     connection.request("PUT", f"/users/{subject}", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()

@@ -30,9 +30,9 @@ from tests.support.services import free_port, wait_for_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN_PASSWORD = "a-password-of-the-tests"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 MIGRATE_SECONDS = 300.0
-STOP_SECONDS = 40.0
+STOP_SECONDS = 90.0
 
 _OUTER = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST")
 
@@ -180,7 +180,7 @@ class Web(Process):
         """Return status and body of a plain GET; 0 while nothing answers."""
         opener = build_opener(ProxyHandler({}))
         try:
-            with opener.open(self.url + path, timeout=10) as answer:
+            with opener.open(self.url + path, timeout=120) as answer:
                 return int(answer.status), answer.read()
         except HTTPError as error:
             with error:

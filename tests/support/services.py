@@ -6,6 +6,7 @@ here; what the environment names is only used.
 
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -17,14 +18,46 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
+
+_PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections: none of these takes one meanwhile."""
+
+_reserved: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
+    """Return a loopback TCP port that this process alone gets, until it ends.
+
+    The UDP port of the same number, bound for as long, tells other processes of tests that it is
+    taken. Raises: RuntimeError when none is left.
+    """
+    for _ in _PORTS:
+        port = secrets.choice(_PORTS)
+        if _is_reserved(port) and _nobody_listens(port):
+            return port
+    raise RuntimeError("no port is free")
+
+
+def _is_reserved(port: int) -> bool:
+    mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        mark.bind(("127.0.0.1", port))
+    except OSError:
+        mark.close()
+        return False
+    _reserved.append(mark)
+    return True
+
+
+def _nobody_listens(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def wait_for_port(port: int, process: "subprocess.Popen[bytes]", seconds: float) -> None:

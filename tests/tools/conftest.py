@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from uuid import uuid4
 
 import pytest
 import uvloop
 
 from chatd.mcp.models import MCPServerConfig
+from chatd.tools.mcp import connection
 from chatd.tools.registry import TurnContext
 from tests.conftest import Cast
 from tests.support.mcp_server import ToolServer
@@ -17,6 +19,12 @@ from tests.support.threads import close_database_threads
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run tests on the loop that turns run on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is slow because the machine is, is not left out; tests say who else is."""
+    monkeypatch.setattr(connection, "Limits", partial(connection.Limits, connect=120.0, call=120.0))
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Turn = Callable[..., TurnContext]
 
-QUICK = Limits(connect=1.0, call=0.5, close=0.2)
-SECONDS = 20.0
+QUICK = Limits(connect=3.0, close=0.2)
+SECONDS = 60.0
 BOTH = pytest.mark.parametrize("transport", list(Transport))
 
 
@@ -304,11 +304,11 @@ async def test_a_call_that_takes_too_long_is_an_error_and_the_next_one_works(
     tool_server: ToolServer, turn: Turn, transport: Transport
 ) -> None:
     server = await made(over, tool_server, transport)
-    async with mcp_tools(turn(server), Limits(connect=10, call=0.5, close=1)) as found:
+    async with mcp_tools(turn(server), Limits(call=2)) as found:
         tools = by_name(found)
         late = await called(tools["tools__hang"])
         assert late.is_error
-        assert "did not answer within 0.5 seconds" in late.text
+        assert "did not answer within 2 seconds" in late.text
         assert await acquired(tool_server.record.cancelled)
         assert await called(tools["tools__greet"], name="Ada") == ToolOutput(text="Hello Ada")
     assert tool_server.methods().count("initialize") == 1
@@ -389,7 +389,7 @@ async def test_a_server_that_hangs_at_the_end_does_not_hold_the_turn(
     tool_server.knobs.hang = {"DELETE"}
     server = await made(config, tool_server.url)
     async with asyncio.timeout(SECONDS):
-        async with mcp_tools(turn(server), Limits(close=0.2)) as found:
+        async with mcp_tools(turn(server), Limits(close=1)) as found:
             assert found
     assert "DELETE" in tool_server.methods()
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Turn = Callable[..., TurnContext]
 OLD = "access-0-old"
 
-SECONDS = 20.0
+SECONDS = 60.0
 BOTH = pytest.mark.parametrize("transport", list(Transport))
 
 

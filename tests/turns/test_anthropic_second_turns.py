@@ -254,7 +254,7 @@ async def test_a_call_without_tools_may_have_calls_in_its_history(host):
         chat.ask(prompts.text("Go."))
         chat.answer(await chat.step())
         chat.parameters["tools"] = ()
-        assert (await complete(chat.request(), chat.provider, seconds=10)).text == "Hello."
+        assert (await complete(chat.request(), chat.provider, seconds=60)).text == "Hello."
         assert server.refusals == []
 
 
@@ -268,7 +268,7 @@ async def test_an_answer_in_a_form_is_the_call_of_a_tool(host):
         provider_options=THINKING | {},
     )
     async with serve() as server:
-        answer = await complete(request, provider(server), seconds=10)
+        answer = await complete(request, provider(server), seconds=60)
         [sent] = server.side_requests
     assert json.loads(answer.text) == {"title": "A title of the fake"}
     assert sent.body["tool_choice"] == {"type": "tool", "name": "propose_title"}
@@ -279,7 +279,7 @@ async def test_the_models_are_listed_with_any_form_of_the_address():
     async with AnthropicServer(scripted(), key=KEY) as server:
         for address in (server.base_url, f"{server.base_url}/v1", f"{server.base_url}/v1/"):
             provider = Provider(kind="anthropic", base_url=address, api_key=KEY)
-            assert await list_models(provider, seconds=10) == ["claude-sonnet-4-5", "claude-x"]
+            assert await list_models(provider, seconds=60) == ["claude-sonnet-4-5", "claude-x"]
 
 
 @pytest.mark.parametrize(
@@ -325,8 +325,9 @@ async def test_failures_are_what_they_are(said, kind, retryable):
     async with AnthropicServer(scripted(said), key=KEY) as server:
         chat = Conversation(anthropic(server))
         chat.ask(prompts.text("Go."))
+        patience = 0.4 if kind is ErrorKind.STARTUP_TIMEOUT else 60
         with pytest.raises(LLMError) as caught:
-            async for _ in stream(chat.request(), chat.provider, silence_seconds=0.4):
+            async for _ in stream(chat.request(), chat.provider, silence_seconds=patience):
                 pass
     assert (caught.value.kind, caught.value.retryable) == (kind, retryable)
     if kind is ErrorKind.RATE_LIMIT and isinstance(said, Refusal):

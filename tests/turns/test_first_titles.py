@@ -202,7 +202,7 @@ def test_when_a_small_model_fails_the_next_one_is_asked(bad: str, new_chat: NewC
         small = add_model(server.base_url, "gpt-4o-mini")
         other = add_model(server.base_url, "other-model")
         Chat.objects.filter(pk=chat.pk).update(last_model_config=other)
-        made = named(Chat.objects.get(pk=chat.pk), seconds=2 if bad == "hangs" else 20)
+        made = named(Chat.objects.get(pk=chat.pk), seconds=6 if bad == "hangs" else 60)
         models = [request.model for request in server.requests]
     assert made.text == "Made by the other"
     assert models == ["gpt-4o-mini", "other-model"]
@@ -215,6 +215,6 @@ def test_the_small_model_of_the_chat_is_asked_once(new_chat: NewChat) -> None:
     with OpenAIServer(lambda _: non_streaming_response(""), side_handler=None) as server:
         small = add_model(server.base_url, "gpt-4o-mini")
         Chat.objects.filter(pk=chat.pk).update(last_model_config=small)
-        made = named(Chat.objects.get(pk=chat.pk), seconds=20)
+        made = named(Chat.objects.get(pk=chat.pk), seconds=60)
         assert len(server.requests) == 1
     assert (made.text, len(made.costs)) == ("", 1)

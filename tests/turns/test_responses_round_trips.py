@@ -245,7 +245,7 @@ def test_a_response_goes_on_from_another_one(server: ResponsesServer) -> None:
 def test_a_schema_is_answered_without_a_stream(server: ResponsesServer) -> None:
     output = OutputSchema(name="propose_title", schema={"type": "object"})
     request = request_of([ASKED], {}, output=output, tools=())
-    found = asyncio.run(complete(request, provider(server), seconds=5))
+    found = asyncio.run(complete(request, provider(server), seconds=60))
     assert found.text == '{"title":"A title of the fake"}'
     assert found.response_id is None
 

@@ -47,7 +47,6 @@ def open_tab(chrome: Browser, live_server: LiveServer) -> Iterator[Open]:
         contexts.append(context)
         session = browser_of(user).cookies["sessionid"].value
         context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
-        context.set_default_timeout(10_000)
         page = context.new_page()
         page.on("pageerror", lambda error: thrown.append(str(error)))
         return page

@@ -177,7 +177,7 @@ def _go(person: Visitor, server_id: str, secrets: Secrets) -> str:
     start = f"{SERVERS}/{server_id}/oauth2/connect"
     sent = person.get(start, follow=False, keep=False)
     assert sent.status_code == 307, sent.text
-    came = requests.get(sent.headers["Location"], allow_redirects=False, timeout=30)
+    came = requests.get(sent.headers["Location"], allow_redirects=False, timeout=120)
     assert came.status_code == 302, came.text
     back = urlsplit(came.headers["Location"])
     query = query_of(came.headers["Location"])

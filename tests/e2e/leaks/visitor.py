@@ -42,7 +42,7 @@ class Visitor:
         return answer.json() if is_json else None
 
     def get(self, path: str, *, follow: bool = True, keep: bool = True) -> requests.Response:
-        answer = self.session.get(self.web.url + path, timeout=30, allow_redirects=follow)
+        answer = self.session.get(self.web.url + path, timeout=120, allow_redirects=follow)
         if keep:
             self._keep(f"page {path.partition('?')[0]}", answer)
         return answer
@@ -62,7 +62,7 @@ class Visitor:
         sent = {"csrfmiddlewaretoken": token[1], **form}
         headers = {"Referer": self.web.url + path}
         answer = self.session.post(
-            self.web.url + path, data=sent, headers=headers, timeout=30, allow_redirects=follow
+            self.web.url + path, data=sent, headers=headers, timeout=120, allow_redirects=follow
         )
         if keep:
             self._keep(f"form {path}", answer)
