@@ -118,6 +118,8 @@ class Environment:
     metrics_allowed: tuple[IPv4Network | IPv6Network, ...]
     metrics_token: str = field(repr=False)
     metrics_port: int
+    migration_wait_seconds: float
+    migration_lock_seconds: float
     metrics_dir: str
 
     @property
@@ -277,6 +279,8 @@ def _read(read: _Reader) -> Environment:
         metrics_token=read.text("CHATD_METRICS_TOKEN"),
         metrics_port=read.integer("CHATD_METRICS_PORT", 0),
         metrics_dir=read.text("PROMETHEUS_MULTIPROC_DIR"),
+        migration_wait_seconds=read.number("CHATD_MIGRATION_WAIT_SECONDS", 600),
+        migration_lock_seconds=read.number("CHATD_MIGRATION_LOCK_SECONDS", 10, least=0.1),
     )
 
 

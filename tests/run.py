@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> int:
                 ("PostgreSQL", database_url),
                 ("Redis", redis_url),
                 ("Chromium", services.chromium()),
+                ("nginx", services.nginx()),
             )
             if not found
         ]

@@ -1,9 +1,11 @@
 """The work in progress: its correlation id (of a request or a turn), and where it came from."""
 
 import secrets
+from collections import OrderedDict
 from contextlib import suppress
 from contextvars import ContextVar
 from ipaddress import ip_address
+from uuid import UUID
 
 import structlog
 
@@ -19,6 +21,24 @@ def bind_correlation(**values: str) -> None:
 def correlation_id() -> str:
     """Return the bound correlation id, or an empty text."""
     return str(structlog.contextvars.get_contextvars().get("correlation_id", ""))
+
+
+_causes: OrderedDict[UUID, str] = OrderedDict()
+_CAUSES_KEPT = 10_000
+
+
+def remember_cause(chat_id: UUID, correlation: str) -> None:
+    """Keep the correlation id of the work that made a chat pending, for the turn that begins."""
+    if correlation:
+        _causes[chat_id] = correlation
+        _causes.move_to_end(chat_id)
+        while len(_causes) > _CAUSES_KEPT:
+            _causes.popitem(last=False)
+
+
+def take_cause(chat_id: UUID) -> str:
+    """Return and forget what `remember_cause` kept; blank when this process was told nothing."""
+    return _causes.pop(chat_id, "")
 
 
 _client_address: ContextVar[str | None] = ContextVar("client_address", default=None)

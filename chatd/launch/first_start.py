@@ -13,6 +13,7 @@ from chatd.accounts.users import user_resource
 from chatd.audit.actions import Author, record
 from chatd.audit.models import Action
 from chatd.core.errors import ChatdError
+from chatd.launch.migrating import migration_lock
 from chatd.providers.actions import save_provider
 from chatd.providers.model_configs import save_model_config
 from chatd.providers.models import DEMO_PROVIDER, AIProvider, ModelConfig, ProviderType
@@ -61,12 +62,16 @@ def migrate() -> None:
 
 
 def prepare(env: Environment) -> Administrator | None:
-    """Migrate, and create the first administrator. Raises CommandError when that is refused."""
-    migrate()
-    try:
-        return ensure_administrator(env)
-    except ChatdError as error:
-        raise CommandError(f"The administrator cannot be created: {error.message}") from None
+    """Migrate, and create the first administrator. Raises CommandError when that is refused.
+
+    Of hosts that start at the same time one does both, and the others find it done.
+    """
+    with migration_lock():
+        migrate()
+        try:
+            return ensure_administrator(env)
+        except ChatdError as error:
+            raise CommandError(f"The administrator cannot be created: {error.message}") from None
 
 
 def ensure_administrator(env: Environment) -> Administrator | None:
@@ -86,12 +91,16 @@ def ensure_administrator(env: Environment) -> Administrator | None:
     return Administrator(user.username, "" if env.admin_password else password)
 
 
-@transaction.atomic
 def ensure_demo_model(*, base_url: str, model: str) -> None:
     """Create the demo provider and model once; later starts only follow its address.
 
     An administrator who deleted or disabled it keeps it that way.
     """
+    with migration_lock(), transaction.atomic():
+        _ensure_demo_model(base_url, model)
+
+
+def _ensure_demo_model(base_url: str, model: str) -> None:
     provider = AIProvider.objects.filter(name=DEMO_PROVIDER).first()
     if provider is None:
         provider = save_provider(

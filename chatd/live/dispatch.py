@@ -11,17 +11,24 @@ from celery import current_app
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from chatd.core.context import correlation_id
+
 log = structlog.get_logger(__name__)
 
 RUN_TURN_TASK = "chatd.turns.run"
 TURN_QUEUE = "turns"
+CAUSE_HEADER = "chatd_cause"
 
 
 def enqueue_turn(chat_id: UUID, owner_id: UUID) -> bool:
-    """Ask some worker to take the pending chat; False when the broker is away."""
+    """Ask some worker to take the pending chat; False when the broker is away.
+
+    The log lines of the turn carry the correlation id of the work at hand.
+    """
     args = [str(chat_id), str(owner_id)]
+    headers = {CAUSE_HEADER: correlation_id()}
     try:
-        current_app.send_task(RUN_TURN_TASK, args=args, queue=TURN_QUEUE)
+        current_app.send_task(RUN_TURN_TASK, args=args, queue=TURN_QUEUE, headers=headers)
     except (OperationalError, RedisError, OSError) as error:
         log.warning("turn not enqueued", chat_id=str(chat_id), error=str(error))
         return False

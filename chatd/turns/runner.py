@@ -24,7 +24,7 @@ from chatd.chats.open_steps import CallState, OpenCall, open_calls
 from chatd.chats.runs import Progress
 from chatd.chats.transition import StateConflictError
 from chatd.core.clock import now
-from chatd.core.context import bind_correlation
+from chatd.core.context import bind_correlation, take_cause
 from chatd.core.outages import DATABASE_AWAY, report_outage
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import LiveBackend
@@ -129,7 +129,8 @@ class TurnRunner:
 
     async def run(self, chat: Chat) -> None:
         """Work the turn of an acquired chat to its end. Raises CancelledError when stopped."""
-        bind_correlation(chat_id=str(chat.pk), runner_id=str(self.runner_id))
+        cause = take_cause(chat.pk)
+        bind_correlation(correlation_id=cause, chat_id=str(chat.pk), runner_id=str(self.runner_id))
         self._position = Position(chat.pk, self.runner_id, chat.history_version, chat.attempt)
         self.is_running = True
         try:

@@ -6,27 +6,39 @@ from uuid import UUID
 
 from celery import shared_task
 from celery.exceptions import Reject
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import task_prerun, worker_ready, worker_shutting_down
 from django.contrib.sessions.models import Session
 
 from chatd.accounts.actions import purge_expired_tokens
 from chatd.audit.actions import purge_entries
 from chatd.core.clock import now
+from chatd.core.context import bind_correlation, remember_cause
 from chatd.core.coverage import log_secrets_notice
-from chatd.live.dispatch import RUN_TURN_TASK
+from chatd.live.dispatch import CAUSE_HEADER, RUN_TURN_TASK
 from chatd.turns.purge import purge
 from chatd.turns.runtime import process_runtime, stop_process_runtime
 from chatd.turns.scrape import serve_metrics
 from config.env import env
 
 
-@shared_task(name=RUN_TURN_TASK, ignore_result=True)
-def run_turn(chat_id: str, owner_id: str) -> None:
+@task_prerun.connect(dispatch_uid="chatd-bind-task")
+def _bind_task(task: Any, **_: Any) -> None:
+    """Give the log lines of a task its name, and the correlation id of what asked for it."""
+    bind_correlation(correlation_id=_cause(task), task=str(task.name))
+
+
+def _cause(task: Any) -> str:
+    return str(task.request.get(CAUSE_HEADER) or "")
+
+
+@shared_task(name=RUN_TURN_TASK, ignore_result=True, bind=True)
+def run_turn(self: Any, chat_id: str, owner_id: str) -> None:
     """Run the turn of this pending chat, or of one whose turn it is to start first.
 
     A worker that is stopping gives the message back for another one. With everything in one
     process there is no other: the next start finds the chat.
     """
+    remember_cause(UUID(chat_id), _cause(self))
     taken = process_runtime().run_turn(UUID(chat_id), UUID(owner_id))
     if not taken and not env.embedded:
         raise Reject("the worker is stopping", requeue=True)

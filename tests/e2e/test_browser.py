@@ -23,10 +23,11 @@ CHAT = re.compile(r"/chats/[0-9a-f-]{36}")
 
 @pytest.fixture
 def context(chrome: Browser, web) -> Iterator[BrowserContext]:
-    """A browser in which nothing that a script throws goes unnoticed."""
+    """A browser in which nothing that a script throws, or a policy forbids, goes unnoticed."""
     thrown: list[str] = []
     context = chrome.new_context(base_url=web.url)
     context.on("weberror", lambda error: thrown.append(str(error.error)))
+    context.on("console", lambda line: thrown.append(line.text) if "Policy" in line.text else None)
     yield context
     context.close()
     assert thrown == []

@@ -5,6 +5,7 @@ whole control plane, rightly and wrongly, and a crawler opens everything that ca
 they do is in `leaks/`; the kinds of secrets are the rows of `KINDS` there.
 """
 
+import gzip
 import json
 import re
 from base64 import b64encode
@@ -72,6 +73,7 @@ def run(any_server_url: str) -> Iterator[Run]:
         made.secrets.keep("token of a command", people.secret_of(root.token))
         _use_everything(made, root, product, provider, authorization, openid)
         made.found |= kept_by(product, "while it runs")
+        _back_up(made, product)
         _lose_a_key(made, root, product)
         made.note(root)
         made.found |= kept_by(product, "in the end")
@@ -133,6 +135,13 @@ def _use_everything(
     run.note(pia, *strangers)
     run.manage(product, "check")
     run.manage(product, "rotate_keys", "--check")
+
+
+def _back_up(run: Run, product: Product) -> None:
+    backup = product.folder / "everything.backup"
+    run.manage(product, "backup", str(backup))
+    run.found["backup"] = backup.read_bytes()
+    run.found["backup, decompressed"] = gzip.decompress(run.found["backup"])
 
 
 def _call_every_get(root: Visitor) -> None:
@@ -215,6 +224,7 @@ def _check_that_all_was_looked_at(run: Run) -> None:
         ("secrets re-sealed", "manage.py rotate_keys"),
         ("degraded", "page /readyz"),
         ("Bad key [REDACTED]", "rows of chats_chatdebugstep"),
+        ("dora-at-the-provider", "backup, decompressed"),
     ):
         texts = [text for name, text in run.found.items() if where in name]
         assert any(told.encode() in text for text in texts), (told, where)

@@ -31,7 +31,7 @@ from tests.support.services import free_port, wait_for_port
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN_PASSWORD = "a-password-of-the-tests"
 START_SECONDS = 180.0
-MIGRATE_SECONDS = 300.0
+COMMAND_SECONDS = 300.0
 STOP_SECONDS = 90.0
 
 _OUTER = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST")
@@ -313,7 +313,7 @@ class Product:
         return worker
 
     def manage(
-        self, *arguments: str, check: bool = True, seconds: float = START_SECONDS
+        self, *arguments: str, check: bool = True, seconds: float = COMMAND_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end."""
         done = subprocess.run(
@@ -400,8 +400,11 @@ def embedded(**settings: str) -> Iterator[Product]:
 
 
 @contextmanager
-def split(server_url: str, **settings: str) -> Iterator[Product]:
-    """Yield a migrated product on a fresh PostgreSQL database and a Redis of its own."""
+def split(server_url: str, *, prepared: bool = True, **settings: str) -> Iterator[Product]:
+    """Yield a product on a fresh PostgreSQL database and a Redis of its own.
+
+    It is migrated and has an administrator; with `prepared=False` the database is empty.
+    """
     with ExitStack() as stack:
         folder = stack.enter_context(_folder())
         redis = RedisProcess(folder).start()
@@ -410,8 +413,9 @@ def split(server_url: str, **settings: str) -> Iterator[Product]:
         product = Product(folder, database_url=database_url, redis_url=redis.url, settings=settings)
         product.redis = redis
         stack.enter_context(_open(product))
-        product.manage("migrate", "-v", "0", seconds=MIGRATE_SECONDS)
-        product.shell(_ENSURE_ADMIN)
+        if prepared:
+            product.manage("migrate", "-v", "0")
+            product.shell(_ENSURE_ADMIN)
         yield product
 
 

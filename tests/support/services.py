@@ -289,3 +289,8 @@ def chromium() -> str | None:
         if found:
             return found
     return None
+
+
+def nginx() -> str | None:
+    """Return the path of an installed nginx, which may be where only root looks."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
