@@ -29,6 +29,9 @@ QUICK = {"CHATD_RETRY_FIRST_DELAY_SECONDS": "0.05", "CHATD_LEASE_SECONDS": "4"}
 QUICK |= {"CHATD_LEASE_RENEW_SECONDS": "1", "CHATD_API_RATE_LIMIT": "0"}
 SETTINGS = KEYS | QUICK | {"CHATD_UPLOAD_RATE_LIMIT": "0"}
 PNG = b"\x89PNG\r\n\x1a\n"
+SECONDS = 120.0
+"""The longest that one thing may take."""
+
 FILES = "/api/experimental/chats/files"
 
 
@@ -133,9 +136,9 @@ def _settled(client: Client, web: Web, prompts: int) -> tuple[dict[str, Any], di
         parts = [{"type": "text", "text": "and \0 \ue000 this"}]
         parts.append({"type": "file", "file_id": file_id})
         with client.follow(chat) as follower:
-            follower.wait_for_answers(1)
+            follower.wait_for_answers(1, SECONDS)
             client.call("POST", f"/api/experimental/chats/{chat}/messages", {"content": parts})
-            follower.wait_for_answers(2)
+            follower.wait_for_answers(2, SECONDS)
         chats.append(chat)
     return {chat: client.messages(chat) for chat in chats}, files
 
@@ -152,11 +155,11 @@ def test_a_backup_under_load_restores_every_chat(
     first.add_models(row | {"prices": {"input": "0.15", "output": "1.000001"}})
     messages, files = _settled(client, web, 3)
     held = client.create_chat("held")["id"]
-    gate.wait_for_streams(1)
+    gate.wait_for_streams(1, SECONDS)
     client.send(held, "queued behind")
     load, backup = Load(client, web), first.folder / "a.backup"
     with load.running(people=3):
-        wait_until(lambda: load.written > 3, 60, "people write")
+        wait_until(lambda: load.written > 3, SECONDS, "people write")
         before = load.written
         first.manage("backup", str(backup))
         assert load.written > before, "nobody wrote meanwhile"
@@ -219,16 +222,16 @@ def _is_degraded_without_keys(product: Product, web: Web) -> None:
 def _works_on(client: Client, product: Product, held: str, messages: dict[str, Any]) -> None:
     """The turn that ran is run again, the queue goes on, numbers go on, the books agree."""
     with client.follow(held) as follower:
-        follower.wait_for_answers(2, 40)
+        follower.wait_for_answers(2, SECONDS)
     assert [m["role"] for m in client.messages(held)] == ["user", "assistant"] * 2
     found = client.call("GET", "/api/experimental/chats?q=text%3A%22zeppelins%22")
     assert {chat["id"] for chat in found} == set(messages)
     new = client.create_chat("new")["id"]
     with client.follow(new) as follower:
-        follower.wait_for_answers(1)
+        follower.wait_for_answers(1, SECONDS)
     known = [m["id"] for listed in messages.values() for m in listed]
     assert min(m["id"] for m in client.messages(new)) > max(known)
-    wait_until(lambda: _rests(client), 40, "every turn has ended")
+    wait_until(lambda: _rests(client), SECONDS, "every turn has ended")
     done = product.manage("check_spend", check=False)
     assert "The books agree" in done.stdout, done.stdout
 

@@ -31,7 +31,7 @@ from tests.support.services import free_port, wait_for_port
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN_PASSWORD = "a-password-of-the-tests"
 START_SECONDS = 180.0
-COMMAND_SECONDS = 300.0
+COMMAND_SECONDS = 400.0
 STOP_SECONDS = 90.0
 
 _OUTER = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST")
