@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,14 +16,17 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from chatd.chattest.openai import side_schema
-from tests.e2e.provider import Gate, ScriptedProvider, paced
+from tests.e2e.provider import Gate, ScriptedProvider, counting, is_counted, paced
 from tests.support.client import Client, ContractError, Follower, text_of
 from tests.support.product import Process, Product, RedisProcess, Web, split, wait_until
 
 RUNS_ON = "split"
 pytestmark = pytest.mark.slow
 
-LEASE = 3.0
+LEASE = 8.0
+"""Many times as long as a worker of a loaded machine may need to renew it."""
+
+RESTARTS = "The worker is restarting; the turn goes on with another one."
 UPLOADS = "/api/experimental/chats/files"
 
 
@@ -178,10 +180,9 @@ def test_a_token_that_one_web_ends_closes_its_sockets_on_the_other(clients, work
 
 
 def test_reconnecting_to_either_web_loses_nothing(clients, workers, fakes):
-    words = [f"w{number} " for number in range(500)]
-    whole = "".join(words)
+    enough = threading.Event()
     prompt = f"question {uuid4().hex[:8]}"
-    fakes.on(prompt, paced(words, 0.01))
+    fakes.on(prompt, counting(enough, 0.01))
     chat = clients[0].create_chat(prompt)
     chance = random.Random(7)
     known = 0
@@ -190,18 +191,17 @@ def test_reconnecting_to_either_web_loses_nothing(clients, workers, fakes):
         for _ in range(60):
             with chance.choice(clients).follow(chat["id"]) as follower:
                 frames = chance.choice([1, 2, 3])
-                follower.wait(
-                    lambda f, n=frames: len(f.events) > n or f.status == "waiting", "some events"
-                )
+                follower.wait(lambda f, n=frames: len(f.events) > n, "some events")
                 follower.close()
-                if follower.answers:
-                    break
-                assert whole.startswith(follower.text)
+                assert is_counted(follower.text), follower.text[-200:]
                 assert len(follower.text) >= known
                 known = len(follower.text)
-        witness.wait_for_answers(1, seconds=40)
+        enough.set()
+        witness.wait_for_answers(1)
     assert known > 0
-    assert witness.at_reset == witness.answers == [whole]
+    [whole] = witness.answers
+    assert is_counted(whole)
+    assert witness.at_reset == [whole]
 
 
 def test_a_message_reaches_a_follower_whose_last_notification_was_lost(clients, workers, product):
@@ -215,7 +215,7 @@ def test_a_message_reaches_a_follower_whose_last_notification_was_lost(clients, 
                 ' last_error = \'{"message": "unheard"}\' WHERE id = %s',
                 [chat["id"]],
             )
-        follower.wait_for_status("error", seconds=10)
+        follower.wait_for_status("error")
         assert follower.errors[-1]["message"] == "unheard"
 
 
@@ -229,12 +229,12 @@ def test_a_killed_worker_costs_nothing_but_time(clients, workers, product, fakes
         _holder(product, fakes).kill()
         held.wait_for_streams(0)
         for follower in (on_a, on_b):
-            follower.wait(lambda f: len(f.retries) == 1, "a retry that voids the parts", seconds=30)
-            follower.wait_for_text("first half ", seconds=30)
+            follower.wait(lambda f: len(f.retries) == 1, "a retry that voids the parts")
+            follower.wait_for_text("first half ")
         assert _holder(product, fakes).is_alive
         held.end("and the rest")
         for follower in (on_a, on_b):
-            follower.wait_for_answers(1, seconds=60)
+            follower.wait_for_answers(1)
             assert follower.answers == ["first half and the rest"]
             assert follower.at_reset == ["first half ", "first half and the rest"]
     _each_once(b, chat["id"], prompt, "first half and the rest")
@@ -264,7 +264,7 @@ def test_a_web_that_is_asked_to_stop_says_good_bye(clients, webs, workers, gate)
     chat = a.create_chat(prompt)
     with a.follow(chat["id"]) as on_a:
         on_a.wait_for_text("x")
-        assert webs[0].terminate(15) == 0
+        assert webs[0].terminate() == 0
         assert on_a.wait_until_closed() == 1001
     held.end("y")
     with b.follow(chat["id"]) as on_b:
@@ -282,12 +282,12 @@ def test_a_worker_that_is_asked_to_stop_hands_its_turn_over_at_once(
         follower.wait_for_text("some words ")
         holder = _holder(product, fakes)
         holder.signal(signal.SIGTERM)
-        follower.wait(lambda f: len(f.retries) == 1, "the hand-over", seconds=5)
-        # well before a lease could have run out
-        follower.wait_for_text("some words ", seconds=LEASE)
+        follower.wait(lambda f: len(f.retries) == 1, "the hand-over")
+        assert follower.retries[0]["error"] == RESTARTS, "no lease has run out"
+        follower.wait_for_text("some words ")
         held.end("more")
         follower.wait_for_answers(1)
-        assert holder.wait(20) == 0
+        assert holder.wait() == 0
     assert follower.answers == ["some words more"]
     assert "Traceback" not in holder.log
     _each_once(a, chat["id"], prompt, "some words more")
@@ -303,13 +303,15 @@ def test_a_worker_that_stops_gives_many_turns_back(clients, workers, product, fa
     for follower in followers:
         follower.wait_for_text("a ")
     workers[0].signal(signal.SIGTERM)
-    assert workers[0].wait(20) == 0
+    assert workers[0].wait() == 0
     held.wait_for_streams(6)
     held.end("b")
     for follower in followers:
         with follower:
             follower.wait_for_answers(1)
         assert follower.answers == ["a b"]
+    told = [notice["error"] for follower in followers for notice in follower.retries]
+    assert set(told) == {RESTARTS}
 
 
 def test_a_lost_broker_message_is_found(clients, workers, product):
@@ -318,7 +320,7 @@ def test_a_lost_broker_message_is_found(clients, workers, product):
     for worker in workers:
         worker.signal(signal.SIGTERM)
     for worker in workers:
-        worker.wait(20)
+        worker.wait()
     chat = a.create_chat("is anybody there")
     with a.follow(chat["id"]) as follower:
         follower.wait_for_status("pending")
@@ -326,11 +328,11 @@ def test_a_lost_broker_message_is_found(clients, workers, product):
         with store:
             assert store.delete("chatd:celery:turns") == 1
         product.worker(ready=False)
-        follower.wait_for_answers(1, seconds=30)
+        follower.wait_for_answers(1)
     assert follower.answers == ["You said: is anybody there"]
 
 
-def test_a_lost_message_with_workers_alive_runs_within_ten_seconds(clients, workers, product):
+def test_a_lost_message_with_workers_alive_is_made_up_for(clients, workers, product):
     """Creating a pending chat without any message is what a broker that forgets looks like."""
     a, _ = clients
     store = redis.Redis.from_url(product.redis.url)
@@ -349,7 +351,7 @@ def test_a_lost_message_with_workers_alive_runs_within_ten_seconds(clients, work
             stop.set()
             thief.join()
     with a.follow(chat["id"]) as follower:
-        follower.wait_for_answers(1, seconds=10)
+        follower.wait_for_answers(1)
 
 
 def test_an_emptied_redis_in_the_middle_of_an_answer(clients, workers, product, gate):
@@ -379,10 +381,10 @@ def test_a_redis_that_is_away_in_the_middle_of_an_answer(redis_process, clients,
         held.send("lost in between ")
         redis_process.start()
         held.end("late")
-        follower.wait_for_answers(1, seconds=40)
+        follower.wait_for_answers(1)
         assert follower.answers == ["early lost in between late"]
         a.send(chat["id"], "and then")
-        follower.wait_for_answers(2, seconds=40)
+        follower.wait_for_answers(2)
     _each_once(
         b, chat["id"], prompt, "early lost in between late", "and then", "You said: and then"
     )
@@ -397,32 +399,44 @@ def test_words_after_a_restart_of_redis_are_streamed(redis_process, clients, wor
         redis_process.kill()
         redis_process.start()
         held.send("late ")
-        follower.wait_for_text("early late ", seconds=15)
+        follower.wait_for_text("early late ")
+
+
+_NEWCOMER = """
+from chatd.accounts.actions import create_token, create_user
+user = create_user(username={name!r}, email={name!r} + "@x.example", password=None)
+print(create_token(user=user, name="uploads")[1])
+"""
 
 
 def test_both_webs_count_the_requests_of_a_person_together(clients, product):
-    left = wait_until_counted(clients)
-    served = 0
-    with suppress(ContractError):
-        for served in range(2 * int(product.environment["CHATD_UPLOAD_RATE_LIMIT"])):
-            clients[served % 2].call("POST", UPLOADS, expect=400)
-    assert served in (left, left + 1), "one more where a minute ended meanwhile"
-    for client in clients:
-        refused = client.call("POST", UPLOADS, expect=429)
-        assert refused["message"].startswith("You've been rate limited for sending more than 6")
+    # Redis may have been away before, and is then left alone for a while
+    wait_until(lambda: all(map(_counts, clients)), 120, "both webs count")
+    limit = int(product.environment["CHATD_UPLOAD_RATE_LIMIT"])
+    minute, outcomes = -1.0, list[str]()
+    while time.time() // 60 != minute:  # one that ends meanwhile begins another count
+        token = product.shell(_NEWCOMER.format(name=f"newcomer-{uuid4().hex[:8]}")).strip()
+        minute = time.time() // 60
+        people = [Client(client.url, token) for client in clients]
+        outcomes = [_uploaded(people[number % 2]) for number in range(limit + 2)]
+    assert outcomes[:limit] == [""] * limit
+    for refusal in outcomes[limit:]:
+        assert "429" in refusal
+        assert "been rate limited for sending more than 6 requests" in refusal
 
 
-def wait_until_counted(clients):
-    """Return how many uploads are left once both webs count: Redis may have been away before."""
-    deadline = time.monotonic() + 30
-    while True:
-        for client in clients:
-            client.call("GET", "/api/v2/users/me")
-        if all("X-RateLimit-Remaining" in client.headers for client in clients):
-            clients[0].call("POST", UPLOADS, expect=400)
-            return int(clients[0].headers["X-RateLimit-Remaining"])
-        assert time.monotonic() < deadline, "a web does not count"
-        time.sleep(0.2)
+def _counts(client: Client) -> bool:
+    client.call("GET", "/api/v2/users/me")
+    return "X-RateLimit-Remaining" in client.headers
+
+
+def _uploaded(client: Client) -> str:
+    """Send an upload that is no good, and return how it was refused, if nobody looked at it."""
+    try:
+        client.call("POST", UPLOADS, expect=400)
+    except ContractError as refused:
+        return str(refused)
+    return ""
 
 
 def test_with_redis_away_nobody_is_limited(redis_process, clients, product, webs):
@@ -443,7 +457,7 @@ def test_an_interrupt_on_one_web_stops_the_worker(clients, workers, fakes, gate)
     with a.follow(chat["id"]) as follower:
         follower.wait_for_text("partial words ")
         assert b.interrupt(chat["id"])["status"] == "waiting"
-        assert fakes.wait_for_disconnects(dropped + 1, timeout_seconds=5)
+        assert fakes.wait_for_disconnects(dropped + 1)
         held.wait_for_streams(0)
         follower.wait_for_answers(1)
         assert b.send(chat["id"], "go on")["queued"] is False
@@ -516,33 +530,39 @@ def test_forty_chats_while_workers_come_and_go(clients, workers, product, fakes)
     product.worker(ready=False)
     for follower in followers:
         with follower:
-            follower.wait_for_answers(1, seconds=90)
+            follower.wait_for_answers(1)
         assert follower.answers == ["".join(words)]
         assert follower.at_reset[-1] == "".join(words)
     for chat_id in chats:
         _each_once(clients[0], chat_id, prompt, "".join(words))
 
 
+def _started(up: Process, role: str) -> list[int]:
+    """Return the ids of the processes of a role that a supervisor has started."""
+    lines = [line for line in up.log.splitlines() if "process started" in line]
+    return [
+        int(line.split("pid=")[1].split()[0])
+        for line in lines
+        if line.split("role=")[1].split()[0] == role
+    ]
+
+
 def test_up_supervises_a_process_per_role(product, webs, clients, workers):
     """With REDIS_URL `up` runs web, worker and the beat, starts a dead one again, and ends all."""
     up = product.up()
-    roles = {
-        line.split("role=")[1].split()[0]: int(line.split("pid=")[1].split()[0])
-        for line in up.log.splitlines()
-        if "process started" in line
-    }
-    assert set(roles) == {"web", "worker"}
+    roles = {role: _started(up, role) for role in ("web", "worker", "beat")}
+    assert [len(pids) for pids in roles.values()] == [1, 1, 0]
     client = product.client(up)
     chat = client.create_chat("supervised")
     with client.follow(chat["id"]) as follower:
         follower.wait_for_answers(1)
-        os.kill(roles["web"], signal.SIGKILL)
+        os.kill(roles["web"][0], signal.SIGKILL)
         follower.wait_until_closed()
-    wait_until(lambda: up.get("/healthz")[0] == 0, 10, "the web is gone")
+    wait_until(lambda: len(_started(up, "web")) == 2, 120, "the web is started again")
     up.wait_until_ready()
     assert client.messages(chat["id"])
-    assert up.terminate(40) == 0
-    for pid in roles.values():
+    assert up.terminate() == 0
+    for pid in (pid for role in roles for pid in _started(up, role)):
         assert not Path(f"/proc/{pid}").exists()
     with pytest.raises((OSError, ConnectionClosed, InvalidHandshake)):
         client.open_socket("/api/experimental/chats/watch")
@@ -557,6 +577,6 @@ def test_the_title_and_the_label_of_a_turn_come_from_its_worker(product, webs, w
         return found["title"], found["last_turn_summary"]
 
     wanted = ("A title of the fake", "Answered by the fake")
-    wait_until(lambda: said() == wanted, 20, "both are there")
+    wait_until(lambda: said() == wanted, 120, "both are there")
     schemas = {side_schema(request) for request in fakes.side_requests}
     assert schemas == {"propose_title", "propose_turn_status_label"}
