@@ -123,10 +123,10 @@ def _done(change: Callable[[UUID], bool], chat_id: UUID) -> bool:
     """Apply a change; a chat that cannot be changed must not keep the others from it."""
     try:
         return change(chat_id)
-    except DATABASE_AWAY:
+    except DATABASE_AWAY as error:
         if not is_database_answering():
             raise  # each of the others would wait for it just as long
-        log.exception("sweep failed for a chat", chat_id=str(chat_id))
+        log.warning("sweep failed for a chat", chat_id=str(chat_id), error=str(error))
         return False
     except Exception:
         log.exception("sweep failed for a chat", chat_id=str(chat_id))

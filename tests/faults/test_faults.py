@@ -2,7 +2,7 @@
 
 `CHATD_TEST_FAULT_SEEDS` is the number of seeds, `CHATD_TEST_SEED` the first one: the name of a test
 tells its own. `CHATD_TEST_FAULTS` names the faults to be played, with commas; without it a seed has
-half of them, and the next one the other half.
+a quarter of them, and the next ones the other quarters.
 """
 
 import logging
@@ -25,6 +25,8 @@ RUNS_ON = "split"
 FIRST_SEED = int(os.environ.get("CHATD_TEST_SEED", "1"))
 SEEDS = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("CHATD_TEST_FAULT_SEEDS", "2")))
 NAMED = [name for name in os.environ.get("CHATD_TEST_FAULTS", "").split(",") if name]
+
+SHARES = 4
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +67,13 @@ def stage() -> Iterator[Stage]:
 
 
 def faults_of(seed: int) -> list[str]:
-    """Return the faults of a seed in order: half of all, the other half with its neighbour."""
+    """Return the faults of a seed in order: a share of all; as many seeds as shares have all."""
     if NAMED:
         return NAMED
     names = sorted(STRIKES)
-    pair, half = divmod(seed - 1, 2)
-    random.Random(f"faults {pair}").shuffle(names)
-    return names[half::2]
+    group, share = divmod(seed - 1, SHARES)
+    random.Random(f"faults {group}").shuffle(names)
+    return names[share::SHARES]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
