@@ -64,7 +64,7 @@ def test_the_baseline_is_there() -> None:
         migrations.AddIndex("A", models.Index(fields=["b"], name="i")),
         AddIndexConcurrently("A", models.Index(fields=["b"], name="i")),
     ],
-    ids=repr,
+    ids=lambda operation: operation.describe(),
 )
 def test_what_adds_is_let_through(operation: Operation) -> None:
     assert objection_to(operation) == ""
@@ -82,10 +82,10 @@ def test_what_adds_is_let_through(operation: Operation) -> None:
         migrations.RenameModel("A", "B"),
         migrations.AddConstraint("A", models.UniqueConstraint(fields=["b"], name="c")),
         migrations.RunSQL("DROP TABLE a"),
-        migrations.RunPython(lambda apps, editor: None),
+        migrations.RunPython(migrations.RunPython.noop),
         migrations.SeparateDatabaseAndState([migrations.RemoveField("A", "b")]),
     ],
-    ids=repr,
+    ids=lambda operation: operation.describe(),
 )
 def test_what_may_take_away_needs_an_explanation(operation: Operation) -> None:
     assert objection_to(operation)
