@@ -9,7 +9,7 @@ from chatd.core.clock import rfc3339
 from chatd.core.errors import ChatdError, ErrorCode
 from chatd.core.outages import DATABASE_AWAY
 from chatd.spending.limits import Standing
-from chatd.spending.selectors import standing_of, usage_limit
+from chatd.spending.selectors import standing_of
 from chatd.spending.shapes import UsageLimitExceeded
 
 log = structlog.get_logger(__name__)
@@ -52,16 +52,11 @@ def standing_or_none(
 
     A limit that cannot be read refuses nobody: that would stop the whole deployment.
     """
-    config = usage_limit()
-    if config is None or not config.enabled:
-        return None
     try:
         with transaction.atomic():  # so that the caller's transaction survives a failed query
-            return standing_of(
-                owner_id, organization_id=organization_id, locked=locked, config=config
-            )
+            return standing_of(owner_id, organization_id=organization_id, locked=locked)
     except DATABASE_AWAY as error:
-        log.warning("usage limit not checked", user_id=str(owner_id), error=str(error))
+        log.error("usage limit not checked", user_id=str(owner_id), error=str(error))
         return None
     except Exception:
         log.exception("usage limit not checked", user_id=str(owner_id))

@@ -49,15 +49,13 @@ def standing_of(
     organization_id: UUID | None = None,
     at: datetime | None = None,
     locked: bool = False,
-    config: UsageLimitConfig | None = None,
 ) -> Standing | None:
     """Return how a user stands to their limit for chats of an organisation; None without a limit.
 
     Without an organisation the limits of all their groups count, and all that they spent. `locked`
     holds their row until the transaction ends, so that what is free stays so for whoever asked.
-    `config` is the limit of the deployment where it was read already.
     """
-    config = config or usage_limit()
+    config = usage_limit()
     if config is None or not config.enabled:
         return None
     users = User.objects.select_for_update(no_key=True) if locked else User.objects

@@ -675,5 +675,5 @@ def test_the_cost_does_not_grow_with_the_messages(
         ChatMessage(chat=chat, revision=9, role="user", content=[{"type": "text", "text": "x"}])
         for _ in range(messages)
     )
-    with django_assert_num_queries(30):
+    with django_assert_num_queries(29):
         assert ask(alice, chat).status == 200

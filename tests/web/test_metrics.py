@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from chatd.launch.beating import Beat
 from chatd.launch.processes import Supervisor
 from chatd.launch.shared_metrics import forget_process, fresh_metrics_folder
 from chatd.providers.models import ModelConfig
@@ -149,7 +150,8 @@ def test_a_process_that_ends_takes_its_gauges_along(tmp_path: Path) -> None:
     folder = fresh_metrics_folder(tmp_path)
     script = "from chatd.core import metrics; metrics.show_streams([1]); metrics.count_dropped(1)"
     roles = [("short", [sys.executable, "-c", script])]
-    supervisor = Supervisor(roles, is_ready=lambda: False, metrics_folder=folder)
+    beat = Beat(tmp_path / "schedule")
+    supervisor = Supervisor(roles, beat=beat, is_ready=lambda: False, metrics_folder=folder)
     (child,) = supervisor._children
     supervisor._start(child)
     assert child.process is not None
