@@ -80,6 +80,7 @@ class Reader(threading.Thread):
         newest = max(self.messages, default=0)
         follower = client.follow(self.chat_id, after_id=newest)
         self.connections += 1
+        self.queue = []  # a snapshot tells of a queue only when there is one
         try:
             self._resync()
             self._apply_until_closed(follower)
