@@ -22,11 +22,16 @@ from tests.support import services  # noqa: E402 - the root must be importable f
 WITHOUT_DATABASE = ("tests/chattest", "tests/live", "tests/llm")
 """What does the same in either run: wires, the testing kit, the live layer."""
 
+FAULTS = ROOT / "tests" / "faults" / "test_faults.py"
+"""Minutes of killing and restarting, run where seeds are asked for (`make test-faults`)."""
+
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 
 
 def main(arguments: list[str]) -> int:
     strict = os.environ.get("CHATD_TEST_STRICT") == "1"
+    if "CHATD_TEST_FAULT_SEEDS" not in os.environ:
+        arguments = [*arguments, f"--ignore={FAULTS}"]
     with ExitStack() as stack:
         database_url = stack.enter_context(services.postgres())
         redis_url = stack.enter_context(services.redis())

@@ -47,6 +47,8 @@ class Staged:
         found = {name: processes.cpu_seconds([pid]) for name, pid in self.services.items()}
         for name, pid in self.roles().items():
             found[name] = processes.cpu_seconds([pid])
+        children = sum(found[name] for name in self.roles() if name != "supervisor")
+        found["supervisor"] -= children  # what was counted with its tree
         return found
 
     def roles(self) -> dict[str, int]:
