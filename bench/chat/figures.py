@@ -35,6 +35,9 @@ class Figure:
 
 @dataclass(slots=True)
 class Report:
+    """The figures of a run; `subject` is what was measured, as the table calls it."""
+
+    subject: str = "chatd"
     figures: list[Figure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -64,7 +67,7 @@ class Report:
     def _rows(self) -> Iterator[str]:
         yield f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
         yield ""
-        yield "| figure | chatd | floor | ratio | aim | |"
+        yield f"| figure | {self.subject} | floor | ratio | aim | |"
         yield "| --- | ---: | ---: | ---: | ---: | --- |"
         for figure in self.figures:
             floor = "" if figure.floor is None else _number(figure.floor)

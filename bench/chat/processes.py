@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_MIB = 1024.0
+_KIB = 1024
 
 
 def tree(pid: int) -> list[int]:
@@ -40,27 +40,18 @@ def _cpu_of(pid: int) -> float:
 
 def resident_mib(pid: int) -> float:
     """Return the resident memory of one process, shared pages included."""
-    return _status(pid, "VmRSS:")
+    return _mib_in(Path(f"/proc/{pid}/status"), "VmRSS:")
 
 
 def proportional_mib(pid: int) -> float:
     """Return the memory of one process, each shared page divided by those who share it."""
+    return _mib_in(Path(f"/proc/{pid}/smaps_rollup"), "Pss:")
+
+
+def _mib_in(file: Path, name: str) -> float:
+    """Return what a file says in KiB under a name; 0 of a process that has ended."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        lines = file.read_text().splitlines()
     except OSError:
         return 0.0
-    return _kib(text, "Pss:") / _MIB
-
-
-def _status(pid: int, name: str) -> float:
-    try:
-        return _kib(Path(f"/proc/{pid}/status").read_text(), name) / _MIB
-    except OSError:
-        return 0.0
-
-
-def _kib(text: str, name: str) -> float:
-    for line in text.splitlines():
-        if line.startswith(name):
-            return float(line.split()[1])
-    return 0.0
+    return next((float(line.split()[1]) / _KIB for line in lines if line.startswith(name)), 0.0)

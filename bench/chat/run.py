@@ -227,16 +227,16 @@ async def gateway(report: Report, arguments: argparse.Namespace) -> None:
             mine, lowest = await latency(there, lambda: 0.0), await latency(here, lambda: 0.0)
             for count in mine:
                 for name in ("p50", "p95", "p99"):
-                    values = getattr(mine[count], name), getattr(lowest[count], name)
-                    report.add(f"first part, {count} at once, {name}", "ms", *values[:1])
-                    report.figures[-1].floor = values[1]
+                    value, bound = getattr(mine[count], name), getattr(lowest[count], name)
+                    report.add(f"first part, {count} at once, {name}", "ms", value, floor=bound)
             held, _ = await live(there)
             report.add(f"deltas lost, {LIVE} live at {RATE}/s", "deltas", lost(held))
             report.add("delay of a delta, p99", "ms", delays(held).p99)
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    report, began = Report(), time.monotonic()
+    began = time.monotonic()
+    report = Report(arguments.model if arguments.target else "chatd")
     if arguments.target:
         await gateway(report, arguments)
     else:
