@@ -87,6 +87,7 @@ class Environment:
     turn_slots: int
     turn_slots_per_person: int
     database_threads: int
+    prepared_statements: bool
     request_slots: int
     max_sockets: int
     lease_seconds: float
@@ -247,6 +248,7 @@ def _read(read: _Reader) -> Environment:
             "CHATD_TURN_SLOTS_PER_PERSON", max(slots // 2, 1), least=1
         ),
         database_threads=read.integer("CHATD_DATABASE_THREADS", 8, least=1),
+        prepared_statements=read.flag("CHATD_PREPARED_STATEMENTS", default=True),
         request_slots=read.integer("CHATD_REQUEST_SLOTS", 32, least=1),
         max_sockets=read.integer("CHATD_MAX_SOCKETS", 5000, least=1),
         lease_seconds=read.number("CHATD_LEASE_SECONDS", 30, least=1),

@@ -108,6 +108,7 @@ def _database(url: str, sqlite_path: Path) -> dict[str, Any]:
         config["CONN_MAX_AGE"] = 0
         config["OPTIONS"] = {
             **config.get("OPTIONS", {}),
+            "prepare_threshold": 5 if env.prepared_statements else None,
             "pool": {
                 "min_size": 1,
                 "max_size": env.database_threads + 12,

@@ -10,7 +10,10 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.db.models import UUIDField
+
 from chatd.accounts.models import OrganizationMember, OrganizationRole, SiteRole, User
+from chatd.core.statements import Parameter, Select
 
 
 class ChatRight(StrEnum):
@@ -252,11 +255,16 @@ def administered_organizations(user: User) -> frozenset[UUID]:
 
 def membership(user: User, organization_id: UUID) -> OrganizationMember | None:
     """Return the user's membership of an organisation, with the organisation."""
-    return (
-        OrganizationMember.objects.select_related("organization")
-        .filter(user=user, organization_id=organization_id, organization__deleted=False)
-        .first()
-    )
+    return _MEMBERSHIP.first(user_id=user.pk, organization_id=organization_id)
+
+
+_MEMBERSHIP = Select(
+    lambda: OrganizationMember.objects.select_related("organization").filter(
+        user_id=Parameter("user_id", UUIDField()),
+        organization_id=Parameter("organization_id", UUIDField()),
+        organization__deleted=False,
+    )[:1]
+)
 
 
 def memberships(user: User) -> list[OrganizationMember]:

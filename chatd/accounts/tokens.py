@@ -11,13 +11,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 
+from django.db.models import CharField
+
 from chatd.accounts.models import APIKey, User
 from chatd.core.clock import now
 from chatd.core.errors import ChatdError, ErrorCode
+from chatd.core.statements import Parameter, Select
 
 _ALPHABET = string.ascii_letters + string.digits
 _FORM = re.compile(r"([A-Za-z0-9]{10})-([A-Za-z0-9]{22})")
 _USED_RESOLUTION = timedelta(minutes=1)
+
+_KEY = Select(
+    lambda: APIKey.objects.select_related("user").filter(pk=Parameter("key_id", CharField()))[:1]
+)
 
 SIGNED_OUT = "You are signed out or your session has expired. Please sign in again to continue."
 
@@ -63,7 +70,7 @@ def authenticate_token(text: str) -> APIKey:
     if match is None:
         raise unauthenticated("Session token has an invalid format.")
     key_id, secret = match.groups()
-    key = APIKey.objects.select_related("user").filter(pk=key_id).first()
+    key = _KEY.first(key_id=key_id)
     if key is None:
         raise unauthenticated("API key is invalid.")
     if not secrets.compare_digest(key.hashed_secret, hash_secret(secret)):

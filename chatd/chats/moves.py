@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db.models import Count, Sum
+from django.db.models import Count, Sum, UUIDField
 from django.db.models.functions import Coalesce
 
 from chatd.chats.cut_off import charge_cut_off
@@ -22,6 +22,7 @@ from chatd.chats.selectors import open_client_calls
 from chatd.chats.transition import Transition
 from chatd.core.errors import ChatdError, ErrorCode, bad_request
 from chatd.core.shared_clock import shared_now
+from chatd.core.statements import Parameter, Select
 from chatd.live.messages import Episode
 from chatd.providers.models import ModelConfig
 from chatd.providers.selectors import default_model_config, existing_model_config
@@ -160,9 +161,21 @@ def enqueue(t: Transition, message: UserContent, model: ModelConfig) -> ChatQueu
     return queued
 
 
+_HEAD = Select(
+    lambda: ChatQueuedMessage.objects.filter(chat_id=Parameter("chat_id", UUIDField())).order_by(
+        "created_at", "id"
+    )[:1]
+)
+
+
+def has_queue(t: Transition) -> bool:
+    """Tell whether anything waits behind what the chat does."""
+    return _HEAD.first(chat_id=t.chat.pk) is not None
+
+
 def promote_head(t: Transition) -> bool:
     """Promote the oldest queued message; False when the queue is empty."""
-    head = t.chat.queued_messages.order_by("created_at", "id").first()
+    head = _HEAD.first(chat_id=t.chat.pk)
     if head is None:
         return False
     promote(t, head, created_by=t.chat.owner_id)

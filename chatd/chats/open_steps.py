@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+from django.db.models import UUIDField
 from msgspec import Struct
 
 from chatd.chats.models import Chat, Role, Visibility
@@ -24,6 +25,7 @@ from chatd.chats.parts import error_result
 from chatd.chats.step_models import OpenStep
 from chatd.chats.transition import Transition
 from chatd.core.clock import now
+from chatd.core.statements import Parameter, Select
 from chatd.spending.ledger import shrink_hold
 
 NEVER_DECIDED = (
@@ -96,8 +98,14 @@ class UnstoredMessage(Struct, kw_only=True):
 def open_calls(chat: Chat | UUID) -> list[OpenCall]:
     """Return the calls of the open step of a chat, in the order of the model; none is normal."""
     chat_id = chat if isinstance(chat, UUID) else chat.pk
-    calls = OpenStep.objects.filter(chat_id=chat_id).values_list("calls", flat=True).first()
-    return _calls(calls or [])
+    return _calls(_OPEN.first(chat_id=chat_id) or [])
+
+
+_OPEN = Select(
+    lambda: OpenStep.objects.filter(chat_id=Parameter("chat_id", UUIDField())).values_list(
+        "calls", flat=True
+    )[:1]
+)
 
 
 def calls_in_doubt(chat: Chat) -> list[OpenCall]:

@@ -17,6 +17,7 @@ from chatd.chats.filters import MAX_SEARCH_WORDS, ChatFilter, apply_filter
 from chatd.chats.models import VISIBLE_TO_USER, Chat, ChatMessage, ChatSearchEntry, Found, Role
 from chatd.chats.parts import searchable_text
 from chatd.chats.selectors import DEFAULT_PAGE, own_roots, with_unread
+from chatd.core.statements import insert
 from chatd.core.words import may_be_longer, search_phrases, snippet, words_of
 
 MAX_HITS = 1000
@@ -66,10 +67,12 @@ def index_messages(chat: Chat, messages: Iterable[ChatMessage], *, title: bool =
     }
     if title:
         found[None] = title_words(chat.owner_id, chat.title)
-    ChatSearchEntry.objects.bulk_create(
-        ChatSearchEntry(owner_id=chat.owner_id, chat=chat, message_id=message_id, words=words)
-        for message_id, words in found.items()
-        if words
+    insert(
+        [
+            ChatSearchEntry(owner_id=chat.owner_id, chat=chat, message_id=message_id, words=words)
+            for message_id, words in found.items()
+            if words
+        ]
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, UUIDField
 from django.db.models.functions import Coalesce
 
 from chatd.accounts.models import OrganizationMember, User
@@ -37,6 +37,7 @@ from chatd.chats.models import (
 )
 from chatd.chats.parts import has_context_file, text_of
 from chatd.core.errors import bad_request, forbidden, not_found
+from chatd.core.statements import Parameter, Select
 from config.env import env
 
 DEFAULT_PAGE = 50
@@ -86,7 +87,14 @@ def get_own_chat_for(user: User, chat_id: UUID, *, may: str) -> Chat:
 
 def get_chat_unscoped(chat_id: UUID) -> Chat | None:
     """Return a chat with its owner, whoever asks."""
-    return Chat.objects.select_related("owner", "diff_status").filter(pk=chat_id).first()
+    return _CHAT.first(chat_id=chat_id)
+
+
+_CHAT = Select(
+    lambda: Chat.objects.select_related("owner", "diff_status").filter(
+        pk=Parameter("chat_id", UUIDField())
+    )[:1]
+)
 
 
 def with_unread(chats: QuerySet[Chat]) -> QuerySet[Chat]:
@@ -205,7 +213,7 @@ def list_children_for(user: User, roots: list[Chat]) -> dict[UUID, list[Chat]]:
 # messages
 
 
-def visible_messages(chat_id: UUID) -> QuerySet[ChatMessage]:
+def visible_messages(chat_id: UUID | Parameter) -> QuerySet[ChatMessage]:
     """Messages that people see: not deleted, not for the model alone."""
     return ChatMessage.objects.filter(
         chat_id=chat_id, deleted=False, visibility__in=VISIBLE_TO_USER
@@ -241,24 +249,36 @@ def prompt_messages(chat_id: UUID) -> list[PromptRow]:
     The latest compaction summary stands for everything before it but system messages, and but
     messages with files of a workspace, which the prompt retells (engine 7.5).
     """
-    rows = ChatMessage.objects.filter(
-        chat_id=chat_id, deleted=False, visibility__in=VISIBLE_TO_MODEL
-    )
-    summaries = rows.filter(compressed=True, visibility=Visibility.MODEL).order_by("-id")
-    summary_id = Coalesce(Subquery(summaries.values("pk")[:1]), 0)
-    since = _prompt_rows(rows.filter(Q(compressed=False) | Q(pk=summary_id), pk__gte=summary_id))
+    since = [PromptRow(*row) for row in _SINCE_SUMMARY.all(chat_id=chat_id)]
     if not since or not since[0].is_summary:
         return since
     # A read of its own, so that none goes through what was summarised.
     outliving = Q(role=Role.SYSTEM) | Q(role=Role.USER, created_by__isnull=True)
-    before = _prompt_rows(rows.filter(outliving, compressed=False, pk__lt=since[0].pk))
+    rows = _for_model(chat_id).filter(outliving, compressed=False, pk__lt=since[0].pk)
+    before = [PromptRow(*row) for row in _prompt_columns(rows)]
     kept = (row for row in before if row.role == Role.SYSTEM or has_context_file(row.content))
     return [*kept, *since]
 
 
-def _prompt_rows(rows: QuerySet[ChatMessage]) -> list[PromptRow]:
+def _for_model(chat_id: UUID | Parameter) -> QuerySet[ChatMessage]:
+    return ChatMessage.objects.filter(
+        chat_id=chat_id, deleted=False, visibility__in=VISIBLE_TO_MODEL
+    )
+
+
+def _since_summary() -> QuerySet[ChatMessage, tuple[Any, ...]]:
+    rows = _for_model(Parameter("chat_id", UUIDField()))
+    summaries = rows.filter(compressed=True, visibility=Visibility.MODEL).order_by("-id")
+    summary_id = Coalesce(Subquery(summaries.values("pk")[:1]), 0)
+    return _prompt_columns(rows.filter(Q(compressed=False) | Q(pk=summary_id), pk__gte=summary_id))
+
+
+def _prompt_columns(rows: QuerySet[ChatMessage]) -> QuerySet[ChatMessage, tuple[Any, ...]]:
     columns = ("pk", "role", "content", "compressed", "model_config_id", "provider_response_id")
-    return [PromptRow(*row) for row in rows.order_by("id").values_list(*columns)]
+    return rows.order_by("id").values_list(*columns)
+
+
+_SINCE_SUMMARY = Select(_since_summary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from chatd.chats.moves import (
     action_deadline,
     clear_summary,
     enqueue,
+    has_queue,
     insert_user,
     model_for,
     promote,
@@ -164,7 +165,7 @@ def send_message(
             t.set(mcp_server_ids=list(mcp_server_ids), updated_at=t.at)
         if t.chat.status in IDLE:
             stop(t, None, INTERRUPTED_BY_USER)
-        if t.chat.status in IDLE and not t.chat.queued_messages.exists():
+        if t.chat.status in IDLE and not has_queue(t):
             row = insert_user(t, message, model)
             t.set_status(Status.PENDING)
             return Sent(t.chat, message=row)

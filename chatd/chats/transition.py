@@ -14,6 +14,7 @@ from uuid import UUID
 
 import orjson
 from django.db import transaction
+from django.db.models import BigIntegerField, UUIDField
 
 from chatd.chats import shapes
 from chatd.chats.charges import account_of, calls_behind, insert_hidden_cost
@@ -25,10 +26,23 @@ from chatd.chats.wire import chat_body, error_body
 from chatd.core.clock import now
 from chatd.core.errors import not_found
 from chatd.core.shapes import shaped
+from chatd.core.statements import Parameter, Select, Update, insert
 from chatd.live.backend import live_backend
 from chatd.live.dispatch import enqueue_turn
 from chatd.live.messages import CancelRunner, ChatNotice, Episode, Notice, Notification, OwnerNotice
 from chatd.spending.ledger import SettledCall, release_holds_of, settle_calls
+
+_CHAT_ID = Parameter("chat_id", UUIDField())
+_LOCKED = Select(
+    lambda: (
+        Chat.objects.select_for_update(of=("self",)).select_related("owner").filter(pk=_CHAT_ID)[:1]
+    )
+)
+_AS_IT_WAS_FOUND = Update(
+    lambda: Chat.objects.filter(
+        pk=_CHAT_ID, snapshot_version=Parameter("found_version", BigIntegerField())
+    )
+)
 
 
 class StateConflictError(Exception):
@@ -143,10 +157,11 @@ class Transition:
         """Append messages to the history and return the rows, ids ascending."""
         if not messages:
             return []
-        rows = ChatMessage.objects.bulk_create(
+        rows = [
             message_row(message, chat_id=self.chat.pk, revision=self.version, at=self.at)
             for message in messages
-        )
+        ]
+        insert(rows)
         index_messages(self.chat, rows)
         self._calls += calls_behind(messages, rows, step=self.episode.history_version)
         self._history_changed()
@@ -201,9 +216,10 @@ class Transition:
             return
         if Status(chat.status) not in self._targets:
             raise AssertionError(f"{self.event} led from {self._source} to {chat.status}")
-        values = {name: getattr(chat, name) for name in self._changed}
-        written = Chat.objects.filter(pk=chat.pk, snapshot_version=self._old_version).update(
-            snapshot_version=chat.snapshot_version, **values
+        values = {name: getattr(chat, name) for name in sorted(self._changed)}
+        written = _AS_IT_WAS_FOUND.run(
+            {"chat_id": chat.pk, "found_version": self._old_version},
+            {"snapshot_version": chat.snapshot_version, **values},
         )
         if written != 1:
             raise self.conflict("another transition was first")
@@ -254,12 +270,7 @@ def announce_created(chat: Chat) -> None:
 
 def lock_chat(chat_id: UUID) -> Chat:
     """Return the chat with its owner, locked until the transaction ends. Raises the 404."""
-    chat = (
-        Chat.objects.select_for_update(of=("self",))
-        .select_related("owner")
-        .filter(pk=chat_id)
-        .first()
-    )
+    chat = _LOCKED.first(chat_id=chat_id)
     if chat is None:
         raise not_found()
     return chat

@@ -10,15 +10,22 @@ from django.db import connection
 from chatd.accounts.models import User
 from chatd.accounts.policy import SiteRight, site_rights
 from chatd.core.errors import not_found
+from chatd.core.statements import Select
 from chatd.mcp.models import Availability, MCPServerConfig, MCPServerUserToken
 from chatd.mcp.refreshing import has_ended, holds, refreshed
 
 
 def server_ids_of(named: Sequence[str]) -> list[str]:
     """Return the servers of a chat: those it names, and those that are in every chat."""
-    forced = MCPServerConfig.objects.filter(enabled=True, availability=Availability.FORCE_ON)
-    in_every_chat = [str(each) for each in forced.values_list("pk", flat=True)]
+    in_every_chat = [str(each) for each in _FORCED.all()]
     return [*dict.fromkeys([*named, *in_every_chat])]
+
+
+_FORCED = Select(
+    lambda: MCPServerConfig.objects.filter(
+        enabled=True, availability=Availability.FORCE_ON
+    ).values_list("pk", flat=True)
+)
 
 
 class ConnectionState(StrEnum):

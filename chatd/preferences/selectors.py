@@ -1,11 +1,16 @@
 """Reads of settings. Every read asks the database: a change holds at once in every process."""
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
+
+from django.db.models import CharField, UUIDField
 
 from chatd.accounts.models import User
 from chatd.accounts.policy import site_rights
 from chatd.core.errors import ChatdError, ErrorCode, not_found
+from chatd.core.statements import Parameter, Select
 from chatd.preferences.models import SiteSetting, UserSetting
 from chatd.preferences.registry import INCLUDE_DEFAULT_PROMPT, SYSTEM_PROMPT
 from chatd.preferences.setting import Setting, Values
@@ -15,8 +20,8 @@ T = TypeVar("T")
 
 def site_values(*settings: Setting[Any]) -> Values:
     """Return settings of the deployment, in one query."""
-    keys = [setting.key for setting in settings]
-    return Values(settings, SiteSetting.objects.filter(key__in=keys).values_list("key", "value"))
+    keys = _named(settings)
+    return Values(settings, _of_site(len(keys)).all(**keys))
 
 
 def site_value(setting: Setting[T]) -> T:
@@ -26,9 +31,32 @@ def site_value(setting: Setting[T]) -> T:
 
 def personal_values(user_id: UUID, *settings: Setting[Any]) -> Values:
     """Return settings of a person, in one query."""
-    keys = [setting.key for setting in settings]
-    rows = UserSetting.objects.filter(user_id=user_id, key__in=keys)
-    return Values(settings, rows.values_list("key", "value"))
+    keys = _named(settings)
+    return Values(settings, _of_person(len(keys)).all(user_id=user_id, **keys))
+
+
+def _named(settings: Sequence[Setting[Any]]) -> dict[str, str]:
+    return {f"key{number}": setting.key for number, setting in enumerate(settings)}
+
+
+def _keys(count: int) -> list[Parameter]:
+    return [Parameter(f"key{number}", CharField()) for number in range(count)]
+
+
+@cache
+def _of_site(count: int) -> Select[tuple[Any, ...]]:
+    return Select(
+        lambda: SiteSetting.objects.filter(key__in=_keys(count)).values_list("key", "value")
+    )
+
+
+@cache
+def _of_person(count: int) -> Select[tuple[Any, ...]]:
+    return Select(
+        lambda: UserSetting.objects.filter(
+            user_id=Parameter("user_id", UUIDField()), key__in=_keys(count)
+        ).values_list("key", "value")
+    )
 
 
 def personal_value(user_id: UUID, setting: Setting[T]) -> T:

@@ -6,12 +6,13 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import DateTimeField, OuterRef, Q, QuerySet, Subquery, UUIDField
 
 from chatd.audit.actions import Author, Resource, record
 from chatd.audit.models import Action
 from chatd.core.clock import now, rfc3339
 from chatd.core.errors import bad_request
+from chatd.core.statements import Parameter, Select
 from chatd.providers.models import ModelConfig
 from chatd.providers.price_models import ModelPrice
 from chatd.providers.pricing import Prices
@@ -31,8 +32,7 @@ class PriceList:
 
 def price_list(config_id: UUID, since: datetime) -> PriceList:
     """Return the prices of a model from `since` on, planned ones too, in one query."""
-    of_model = ModelPrice.objects.filter(model_config=config_id)
-    rows = of_model.filter(Q(valid_from__gt=since) | _is_in_force(since)).order_by("valid_from")
+    rows = _SINCE.all(config_id=config_id, since=since)
     return PriceList([(row.valid_from, _prices(row)) for row in rows])
 
 
@@ -89,7 +89,16 @@ def _store(config_id: UUID, prices: Prices, valid_from: datetime, by: UUID | Non
     )
 
 
-def _is_in_force(at: datetime) -> Q:
+def _since() -> QuerySet[ModelPrice]:
+    since = Parameter("since", DateTimeField())
+    of_model = ModelPrice.objects.filter(model_config_id=Parameter("config_id", UUIDField()))
+    return of_model.filter(Q(valid_from__gt=since) | _is_in_force(since)).order_by("valid_from")
+
+
+_SINCE = Select(_since)
+
+
+def _is_in_force(at: datetime | Parameter) -> Q:
     """Return the condition of a row: the latest of its model that begins at or before `at`."""
     of_same = ModelPrice.objects.filter(model_config=OuterRef("model_config"), valid_from__lte=at)
     return Q(pk=Subquery(of_same.order_by("-valid_from").values("pk")[:1]))

@@ -6,10 +6,11 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, UUIDField
 
 from chatd.core.crypto import UndecryptableError
 from chatd.core.fields import open_secret
+from chatd.core.statements import Parameter, Select
 from chatd.llm.model_names import name_at_provider
 from chatd.llm.types import AwsAccess
 from chatd.providers.bedrock import access_of
@@ -76,11 +77,16 @@ def existing_model_config(config_id: UUID | None) -> ModelConfig | None:
     """Return the config unless it is unknown or deleted; disabled ones are returned."""
     if config_id is None:
         return None
-    return _with_provider().filter(pk=config_id, deleted=False).first()
+    return _CONFIG.first(config_id=config_id)
 
 
 def _with_provider() -> QuerySet[ModelConfig]:
     return ModelConfig.objects.select_related("ai_provider")
+
+
+_CONFIG = Select(
+    lambda: _with_provider().filter(pk=Parameter("config_id", UUIDField()), deleted=False)[:1]
+)
 
 
 def resolve_model_call(config_id: UUID | None, *, user_id: UUID) -> ModelCall:
@@ -162,8 +168,14 @@ def _key_for(provider: AIProvider, user_id: UUID) -> str:
 
 
 def _own_key(provider: AIProvider, user_id: UUID) -> str:
-    own = UserAIProviderKey.objects.filter(provider=provider, user_id=user_id)
-    return own.values_list("api_key", flat=True).first() or ""
+    return _OWN_KEY.first(provider_id=provider.pk, user_id=user_id) or ""
+
+
+_OWN_KEY = Select(
+    lambda: UserAIProviderKey.objects.filter(
+        provider_id=Parameter("provider_id", UUIDField()), user_id=Parameter("user_id", UUIDField())
+    ).values_list("api_key", flat=True)[:1]
+)
 
 
 def _aws_access(provider: AIProvider) -> AwsAccess | None:
@@ -186,5 +198,13 @@ def _without_key(provider: AIProvider, reason: Unavailable) -> UnusableModelErro
 
 def shared_key(provider_id: UUID) -> str:
     """Return the stored form of the key that is used of the shared ones."""
-    stored = AIProviderKey.objects.filter(provider_id=provider_id).order_by("created_at", "id")
-    return key_in_use(stored.values_list("api_key", flat=True))
+    return key_in_use(_SHARED_KEYS.all(provider_id=provider_id))
+
+
+_SHARED_KEYS = Select(
+    lambda: (
+        AIProviderKey.objects.filter(provider_id=Parameter("provider_id", UUIDField()))
+        .order_by("created_at", "id")
+        .values_list("api_key", flat=True)
+    )
+)

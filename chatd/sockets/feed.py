@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.db.models import BigIntegerField, UUIDField
+
 from chatd.chats import shapes
 from chatd.chats.models import Chat, ChatMessage, Role, Status
 from chatd.chats.selectors import (
@@ -20,6 +22,7 @@ from chatd.chats.selectors import (
 )
 from chatd.chats.wire import client_call_bodies, error_body, message_body, queued_body
 from chatd.core.clock import now, rfc3339
+from chatd.core.statements import Parameter, Select
 from chatd.core.threads import in_database_thread
 from chatd.live.backend import LiveBackend
 from chatd.live.messages import Episode, Notification, PartEntry
@@ -286,10 +289,23 @@ def _read(chat_id: UUID, after_id: int, from_revision: int, shown: _Shown | None
 def _read_messages(
     chat_id: UUID, after_id: int, from_revision: int, to_revision: int
 ) -> list[ChatMessage]:
-    rows = visible_messages(chat_id).filter(pk__gt=after_id, revision__lte=to_revision)
-    if from_revision:
-        rows = rows.filter(revision__gt=from_revision)
-    return list(rows.order_by("id")[:MAX_FRAME_EVENTS])
+    return _NEWER.all(
+        chat_id=chat_id, after_id=after_id, from_revision=from_revision, to_revision=to_revision
+    )
+
+
+_NEWER = Select(
+    lambda: (
+        visible_messages(Parameter("chat_id", UUIDField()))
+        .filter(
+            pk__gt=Parameter("after_id", BigIntegerField()),
+            revision__gt=Parameter("from_revision", BigIntegerField()),
+            revision__lte=Parameter("to_revision", BigIntegerField()),
+        )
+        .order_by("id")[:MAX_FRAME_EVENTS]
+    )
+)
+"""Revisions begin at 1: those after 0 are all of them."""
 
 
 def _read_queue(chat_id: UUID) -> list[shapes.ChatQueuedMessage]:

@@ -13,9 +13,10 @@ from uuid import UUID, uuid4
 
 import structlog
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import F, Sum, UUIDField
 from django.db.models.functions import Least
 
+from chatd.core.statements import Parameter, Select, insert
 from chatd.spending.amounts import MAX_MICROS
 from chatd.spending.ledger_models import CallKind, EntryKind, LedgerEntry, OpenHold
 from chatd.spending.models import SpendDay
@@ -91,18 +92,27 @@ def settle_calls(account: Account, calls: Sequence[SettledCall], *, at: datetime
                 held_micros=hold.micros,
                 cost_micros=cost,
             )
-    LedgerEntry.objects.bulk_create(entries)
+    insert(entries)
     _add_to_day(account, at=at, micros=sum(call.micros or 0 for call in calls))
 
 
 def release_holds_of(runner_id: UUID, *, at: datetime, note: str = "") -> None:
     """Give back whatever a runner holds: its run has ended."""
-    _release(OpenHold.objects.filter(runner_id=runner_id), at=at, note=note)
+    _release(_OF_RUNNER.all(runner_id=runner_id), at=at, note=note)
+
+
+_OF_RUNNER = Select(
+    lambda: OpenHold.objects.select_for_update().filter(
+        runner_id=Parameter("runner_id", UUIDField())
+    )
+)
 
 
 def release_holds(hold_ids: Collection[UUID], *, at: datetime, note: str = "") -> int:
     """Give back holds; those that have ended are passed over. Returns how many there were."""
-    return _release(OpenHold.objects.filter(pk__in=hold_ids), at=at, note=note)
+    held = list(OpenHold.objects.select_for_update().filter(pk__in=hold_ids))
+    _release(held, at=at, note=note)
+    return len(held)
 
 
 def shrink_hold(hold_id: UUID, micros: int, *, at: datetime) -> None:
@@ -153,13 +163,11 @@ def correct_day(owner_id: UUID, organization_id: UUID, day: date) -> None:
     sums.update(micros=entered.aggregate(sum=Sum("settled_micros"))["sum"] or 0)
 
 
-def _release(holds: Any, *, at: datetime, note: str) -> int:
-    found = list(holds.select_for_update())
-    if not found:
-        return 0
-    LedgerEntry.objects.bulk_create([_release_entry(hold, hold.micros, at, note) for hold in found])
-    OpenHold.objects.filter(pk__in=[hold.pk for hold in found]).delete()
-    return len(found)
+def _release(held: Sequence[OpenHold], *, at: datetime, note: str) -> None:
+    """Give back holds that the caller has locked."""
+    if held:
+        insert([_release_entry(hold, hold.micros, at, note) for hold in held])
+        OpenHold.objects.filter(pk__in=[hold.pk for hold in held]).delete()
 
 
 def _taken(hold_ids: Iterable[UUID]) -> Mapping[UUID, OpenHold]:

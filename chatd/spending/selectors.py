@@ -12,6 +12,7 @@ from chatd.accounts.policy import SiteRight, site_rights
 from chatd.accounts.selectors import group_ids_of
 from chatd.core.clock import now
 from chatd.core.errors import forbidden
+from chatd.core.statements import Select
 from chatd.spending.ledger_models import OpenHold
 from chatd.spending.limits import Standing, effective_limit
 from chatd.spending.models import SpendDay, UsageLimitConfig
@@ -26,7 +27,10 @@ def check_may_read_limits(user: User) -> None:
 
 def usage_limit() -> UsageLimitConfig | None:
     """Return the limit of the deployment; None when it was never set."""
-    return UsageLimitConfig.objects.first()
+    return _LIMIT.first()
+
+
+_LIMIT = Select(lambda: UsageLimitConfig.objects.order_by("pk")[:1])
 
 
 def list_user_overrides() -> list[User]:

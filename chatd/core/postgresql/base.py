@@ -5,10 +5,10 @@ one look at the socket tells the same: an idle connection has nothing to read.
 """
 
 import select
-from typing import Any
+from typing import Any, Self, cast
 
 from django.db.backends.postgresql import base
-from psycopg import Connection
+from psycopg import Connection, Cursor
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -22,6 +22,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
             pool.putconn(connection)  # which replaces a closed one
             connection = super().get_new_connection(conn_params)
         return connection
+
+    def prepared_cursor(self) -> Any:
+        """Return a cursor whose statements the server parses and plans once for a connection.
+
+        Only where `prepare_threshold` is set; and only for statements that stay the same, because
+        a connection keeps a hundred of them.
+        """
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            return cast("Any", self)._prepare_cursor(_PreparedCursor(self.connection))
+
+
+class _PreparedCursor(Cursor[Any]):
+    """Prepares whatever it executes. Values travel beside the statement, not in it."""
+
+    def execute(self, query: Any, params: Any = None, **_: Any) -> Self:
+        return super().execute(query, params, prepare=True)
 
 
 def has_ended(connection: Connection[Any]) -> bool:
