@@ -30,6 +30,7 @@ django_application = OneThreadHandler(
         patience_seconds=REQUEST_PATIENCE_SECONDS,
     ),
     refused,
+    threads=env.request_slots,
 )
 
 
