@@ -28,7 +28,9 @@ def enqueue_turn(chat_id: UUID, owner_id: UUID) -> bool:
     args = [str(chat_id), str(owner_id)]
     headers = {CAUSE_HEADER: correlation_id()}
     try:
-        current_app.send_task(RUN_TURN_TASK, args=args, queue=TURN_QUEUE, headers=headers)
+        current_app.send_task(
+            RUN_TURN_TASK, args=args, queue=TURN_QUEUE, headers=headers, ignore_result=True
+        )
     except (OperationalError, RedisError, OSError) as error:
         log.warning("turn not enqueued", chat_id=str(chat_id), error=str(error))
         return False

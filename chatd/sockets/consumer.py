@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
-from channels.consumer import AsyncConsumer
+from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 from redis.exceptions import RedisError
 
@@ -88,6 +88,14 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
                 raise
             refusal = as_chatd_error(error)
             await refuse(send, refusal.http_status, refusal.body(), refusal.headers)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand a message to its method.
+
+        Channels' own goes to a thread first, for each message, to close old connections to the
+        database. A socket holds none between its visits (`in_database_thread`).
+        """
+        await getattr(self, get_handler_name(message))(message)
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         bind_correlation(socket=type(self).__name__)
