@@ -2,7 +2,7 @@
 
 Notifications are published under the contract's channel names, for other programs, and to the
 Channels group of the chat, for sockets. The part log is one Redis Stream per episode. An append
-is one round trip: the entry, its expiry and the ring of the group.
+is one round trip, or a part of one: the entry, its expiry and the ring of the group.
 """
 
 import asyncio
@@ -39,15 +39,14 @@ from chatd.live.messages import (
     encode,
     owner_group,
 )
+from chatd.live.outbox import Outbox
 from config.env import env
 
 log = structlog.get_logger(__name__)
 
 _FIELD = b"e"
 _CONNECTIONS = 32
-_OPTIONS: dict[str, Any] = {
-    "max_connections": _CONNECTIONS,
-    "timeout": 10,
+_TIMEOUTS: dict[str, Any] = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "health_check_interval": 30,
@@ -68,9 +67,12 @@ class RedisBackend:
     def __init__(self, url: str = "") -> None:
         self._url = url or env.redis_url
         self._sync = redis.Redis(
-            connection_pool=redis.BlockingConnectionPool.from_url(self._url, **_OPTIONS)
+            connection_pool=redis.BlockingConnectionPool.from_url(
+                self._url, max_connections=_CONNECTIONS, timeout=10, **_TIMEOUTS
+            )
         )
         self._by_loop: dict[asyncio.AbstractEventLoop, redis.asyncio.Redis] = {}
+        self._outboxes: dict[asyncio.AbstractEventLoop, Outbox] = {}
 
     # doorbells
 
@@ -88,33 +90,30 @@ class RedisBackend:
             case ChatNotice(chat_id, notification):
                 payload = encode(notification)
                 pipeline.publish(CHAT_STREAM_CHANNEL.format(chat_id=chat_id), payload)
-                self._ring(pipeline, chat_group(chat_id), "live.notification", payload)
+                pipeline.publish(*_rung(chat_group(chat_id), "live.notification", payload))
             case OwnerNotice(user_id, payload):
                 pipeline.publish(OWNER_CHANNEL.format(user_id=user_id), payload)
-                self._ring(pipeline, owner_group(user_id), "live.watch", payload)
+                pipeline.publish(*_rung(owner_group(user_id), "live.watch", payload))
             case CancelRunner(runner_id):
                 pipeline.publish(CONTROL_CHANNEL, str(runner_id))
             case AccessNotice(user_id):
-                self._ring(pipeline, access_group(user_id), "live.access", b"")
+                pipeline.publish(*_rung(access_group(user_id), "live.access", b""))
             case ConfigNotice(kind, entity_id):
                 body = encode({"kind": kind, "entity_id": str(entity_id)})
                 pipeline.publish(CONFIG_CHANNEL, body)
-
-    def _ring(self, pipeline: Any, group: str, kind: str, payload: bytes) -> None:
-        """Queue what `group_send` of the Channels layer would publish."""
-        layer = get_channel_layer()
-        message = layer.serialize({"type": kind, "payload": payload})
-        pipeline.publish(f"{CHANNEL_PREFIX}__group__{group}", message)
 
     # part log
 
     async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
         payload, key = encode(entry), _stream_key(chat_id, entry.episode)
-        pipeline = self._client().pipeline(transaction=False)
-        pipeline.xadd(key, {_FIELD: payload})
-        pipeline.expire(key, PART_LOG_SECONDS)  # each time: any append may be the one that counts
-        self._ring(pipeline, chat_group(chat_id), "live.parts", payload)
-        return await self._execute(pipeline, "part entry lost")
+        return await self._outbox().send(
+            (
+                ("XADD", key, "*", _FIELD, payload),
+                # each time: any append may be the one that counts
+                ("EXPIRE", key, PART_LOG_SECONDS),
+                ("PUBLISH", *_rung(chat_group(chat_id), "live.parts", payload)),
+            )
+        )
 
     async def fold(self, chat_id: UUID, entry: PartEntry) -> bool:
         key = _stream_key(chat_id, entry.episode)
@@ -122,13 +121,10 @@ class RedisBackend:
         pipeline.delete(key)
         pipeline.xadd(key, {_FIELD: encode(entry)})
         pipeline.expire(key, PART_LOG_SECONDS)
-        return await self._execute(pipeline, "part log not folded")
-
-    async def _execute(self, pipeline: Any, failure: str) -> bool:
         try:
             await pipeline.execute()
         except RedisError as error:
-            log.warning(failure, error=str(error))
+            log.warning("part log not folded", error=str(error))
             return False
         return True
 
@@ -148,9 +144,7 @@ class RedisBackend:
         return _entries(rows)
 
     async def retire(self, chat_id: UUID, episode: Episode) -> None:
-        pipeline = self._client().pipeline(transaction=False)
-        pipeline.expire(_stream_key(chat_id, episode), RETIRED_SECONDS)
-        await self._execute(pipeline, "part log not retired")
+        await self._outbox().send((("EXPIRE", _stream_key(chat_id, episode), RETIRED_SECONDS),))
 
     # control
 
@@ -164,7 +158,11 @@ class RedisBackend:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            client = self._by_loop.pop(asyncio.get_running_loop(), None)
+            loop = asyncio.get_running_loop()
+            outbox = self._outboxes.pop(loop, None)
+            if outbox is not None:
+                await outbox.aclose()
+            client = self._by_loop.pop(loop, None)
             if client is not None:
                 await client.aclose()
                 await client.connection_pool.disconnect()
@@ -199,20 +197,43 @@ class RedisBackend:
         loop = asyncio.get_running_loop()
         client = self._by_loop.get(loop)
         if client is None:
-            # Unlike the blocking client, this one does not by itself replace connections that a
-            # restarted server has closed.
             pool = redis.asyncio.BlockingConnectionPool.from_url(
-                self._url,
-                **_OPTIONS,
-                retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 5),
-                retry_on_error=[redis.ConnectionError],
+                self._url, max_connections=_CONNECTIONS, timeout=10, **_patient()
             )
             client = self._by_loop[loop] = redis.asyncio.Redis(connection_pool=pool)
         return client
 
+    def _outbox(self) -> Outbox:
+        """Return the outbox of the running loop; it needs no more than one connection."""
+        loop = asyncio.get_running_loop()
+        outbox = self._outboxes.get(loop)
+        if outbox is None:
+            pool = redis.asyncio.ConnectionPool.from_url(self._url, **_patient())
+            outbox = self._outboxes[loop] = Outbox(redis.asyncio.Redis(connection_pool=pool))
+        return outbox
+
+
+def _patient() -> dict[str, Any]:
+    """Return the options of the clients of loops.
+
+    Unlike the blocking client, they do not by themselves replace connections that a restarted
+    server has closed.
+    """
+    return {
+        **_TIMEOUTS,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), 5),
+        "retry_on_error": [redis.ConnectionError],
+    }
+
+
+def _rung(group: str, kind: str, payload: bytes) -> tuple[str, bytes]:
+    """Return channel and message that `group_send` of the Channels layer would publish."""
+    message: bytes = get_channel_layer().serialize({"type": kind, "payload": payload})
+    return f"{CHANNEL_PREFIX}__group__{group}", message
+
 
 CHANNEL_PREFIX = "chatd"
-"""Prefix of the Channels layer's keys (`CHANNEL_LAYERS`), which `_ring` writes to."""
+"""Prefix of the Channels layer's keys (`CHANNEL_LAYERS`), which `_rung` names."""
 
 
 def _pass_on(payload: bytes, on_cancel: Callable[[UUID], None]) -> None:
