@@ -101,9 +101,15 @@ def close_client_calls(t: Transition, reason: str) -> None:
 
 
 def summarize(t: Transition, summary: str) -> None:
-    """Say in a few fixed words how the turn ended; sub-chats say nothing."""
-    if t.chat.parent_chat_id is None and t.chat.last_turn_summary != summary:
-        t.set(last_turn_summary=summary)
+    """Say in a few fixed words how the turn ended, unless that stands there."""
+    if t.chat.last_turn_summary != summary:
+        relabel(t, summary)
+
+
+def relabel(t: Transition, label: str) -> None:
+    """Say how the turn ended, also when the same has been said before; sub-chats say nothing."""
+    if t.chat.parent_chat_id is None:
+        t.set(last_turn_summary=label)
         t.watch("summary_change")
 
 

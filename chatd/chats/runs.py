@@ -24,6 +24,7 @@ from chatd.chats.moves import (
     clear_summary,
     close_client_calls,
     promote_head,
+    relabel,
     summarize,
 )
 from chatd.chats.new_messages import NewMessage
@@ -158,11 +159,15 @@ def compact(
 
 
 def finish(
-    fence: Fence, messages: Sequence[NewMessage] = (), cost: NewMessage | None = None
+    fence: Fence,
+    messages: Sequence[NewMessage] = (),
+    cost: NewMessage | None = None,
+    label: str = "",
 ) -> Progress:
     """End a turn well, with the messages of its last step; the head of the queue is promoted.
 
-    `cost` is of a last call that said nothing.
+    `cost` is of a last call that said nothing. A `label` says in a list of chats how it ended,
+    where nobody makes a better one afterwards.
     """
     with _fenced(fence, Event.FINISH) as t:
         t.insert(messages)
@@ -172,6 +177,8 @@ def finish(
             summarize(t, STILL_WORKING)
         else:
             t.set_status(Status.WAITING)
+            if label:
+                relabel(t, label)
         t.settle_runner()
         return _progress(t)
 

@@ -20,7 +20,6 @@ from chatd.spending.ledger_models import CallKind
 from chatd.turns.label_text import label_request, read_label
 from chatd.turns.short_calls import Asker, Question, candidates
 from chatd.turns.titles import label_models
-from config.env import env
 
 LABEL_SECONDS = 30.0
 
@@ -43,8 +42,6 @@ async def make_label(chat_id: UUID, ended_at: datetime, ask: Asker) -> None:
 
 def _question(chat_id: UUID, ended_at: datetime) -> Question | None:
     """Return what to ask about the last answer; None when there is nothing to ask."""
-    if not env.side_calls:
-        return None
     chat = Chat.objects.filter(pk=chat_id, updated_at=ended_at).first()
     if chat is None:
         return None

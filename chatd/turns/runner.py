@@ -22,6 +22,7 @@ from chatd.chats.models import Chat, Role
 from chatd.chats.new_messages import NewMessage
 from chatd.chats.open_steps import CallState, OpenCall, open_calls
 from chatd.chats.runs import Progress
+from chatd.chats.summaries import FINISHED
 from chatd.chats.transition import StateConflictError
 from chatd.core.clock import now
 from chatd.core.context import bind_correlation, take_cause
@@ -66,6 +67,7 @@ from chatd.turns.purse import Purse
 from chatd.turns.step import StepResult
 from chatd.turns.storing import stored
 from chatd.turns.tool_metrics import count_result
+from config.env import env
 
 log = structlog.get_logger(__name__)
 
@@ -222,7 +224,7 @@ class TurnRunner:
             if await self._end_step(setup, toolset, result, writer):
                 return
             setup = await self._reloaded(setup)
-        self._position.advance(await stored(runs.finish, self._position.fence))
+        self._position.advance(await stored(_finish, self._position.fence))
 
     async def _reloaded(self, setup: _Setup) -> _Setup:
         read = await in_database_thread(read_history, self.chat_id, setup.call, setup.inserts)
@@ -251,11 +253,11 @@ class TurnRunner:
         message = result.message(setup.call.config_id)
         if message is None:
             cost = result.cost(setup.call.config_id)
-            await self._store(partial(runs.finish, cost=cost), [], writer)
+            await self._store(partial(_finish, cost=cost), [], writer)
             return True
         if not result.calls or result.reason is not FinishReason.TOOL_CALLS:
             goes_on = is_due_after(result.usage, setup.threshold)
-            await self._store(runs.commit_step if goes_on else runs.finish, [message], writer)
+            await self._store(runs.commit_step if goes_on else _finish, [message], writer)
             return not goes_on
         return await self._answer_calls(
             setup, toolset, message, plan(result.calls, toolset), writer
@@ -309,6 +311,10 @@ class TurnRunner:
         self._position.advance(await stored(change, self._position.fence, messages))
         self.is_running = change is runs.commit_step
         await writer.retire()
+
+
+_finish = runs.finish if env.side_calls else partial(runs.finish, label=FINISHED)
+"""Where no model is asked for the label of a turn, the turn itself says that it has ended."""
 
 
 def _tool_message(part: dict[str, Any], model_config_id: UUID) -> NewMessage:

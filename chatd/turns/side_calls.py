@@ -64,8 +64,9 @@ class SideCalls:
         goes_on = outcome is not None and outcome.status in _GOES_ON
         if chat.pk in self._rests and not goes_on:
             self._rests[chat.pk].set()
-        ended_well = outcome is not None and outcome.status == Status.WAITING
-        if outcome is not None and ended_well and chat.parent_chat_id is None:
+        if not env.side_calls or outcome is None or chat.parent_chat_id is not None:
+            return
+        if outcome.status == Status.WAITING:
             self._start(partial(make_label, chat.pk, outcome.updated_at, self._ask), chat.pk)
 
     async def stop(self) -> None:

@@ -12,13 +12,14 @@ from uuid import UUID
 
 import structlog
 from django.db import DatabaseError, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import DateTimeField, Exists, F, OuterRef, Q
 
 from chatd.chats import runs
 from chatd.chats.debug_writes import interrupt_stale
 from chatd.chats.models import Chat, Status
 from chatd.core.outages import DATABASE_AWAY, is_database_answering
 from chatd.core.shared_clock import shared_now
+from chatd.core.statements import Parameter, Select
 from chatd.live.dispatch import enqueue_turn
 from chatd.spending.ledger import release_holds
 from chatd.spending.ledger_models import OpenHold
@@ -29,6 +30,35 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 RESEND_AGAIN_SECONDS = 30
 DEBUG_STALE_SECONDS = 15 * 60
+
+
+_INSTANT = Parameter("instant", DateTimeField())
+_EXPIRED_LEASES = Select(
+    lambda: Chat.objects.filter(status=Status.RUNNING, lease_expires_at__lt=_INSTANT).values_list(
+        "pk", flat=True
+    )[:BATCH]
+)
+_EXPIRED_ACTIONS = Select(
+    lambda: Chat.objects.filter(
+        status=Status.REQUIRES_ACTION, archived=False, action_deadline_at__lt=_INSTANT
+    ).values_list("pk", flat=True)[:BATCH]
+)
+_FORGOTTEN = Select(
+    lambda: (
+        Chat.objects.filter(
+            Q(dispatched_at=None)
+            | Q(dispatched_at__lt=F("updated_at"))
+            | Q(dispatched_at__lt=Parameter("sent_long_ago", DateTimeField())),
+            Q(updated_at__lt=Parameter("waiting_since", DateTimeField()))
+            # of a process whose clock is ahead: it would be waited for until then
+            | Q(updated_at__gt=Parameter("ahead", DateTimeField())),
+            status=Status.PENDING,
+            archived=False,
+        )
+        .order_by("updated_at")
+        .values_list("pk", "owner_id", "dispatched_at", "updated_at")[:BATCH]
+    )
+)
 
 
 def sweep() -> None:
@@ -42,34 +72,24 @@ def sweep() -> None:
 
 
 def _recover_expired_leases(instant: datetime) -> None:
-    expired = Chat.objects.filter(status=Status.RUNNING, lease_expires_at__lt=instant)
-    for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
+    for chat_id in _EXPIRED_LEASES.all(instant=instant):
         if _done(runs.recover, chat_id):
             log.warning("turn recovered from a lost worker", chat_id=str(chat_id))
 
 
 def _expire_actions(instant: datetime) -> None:
-    expired = Chat.objects.filter(
-        status=Status.REQUIRES_ACTION, archived=False, action_deadline_at__lt=instant
-    )
-    for chat_id in expired.values_list("pk", flat=True)[:BATCH]:
+    for chat_id in _EXPIRED_ACTIONS.all(instant=instant):
         if _done(runs.expire_action, chat_id):
             log.info("client tools timed out", chat_id=str(chat_id))
 
 
 def _resend_pending(instant: datetime) -> None:
-    forgotten = Chat.objects.filter(
-        Q(dispatched_at=None)
-        | Q(dispatched_at__lt=F("updated_at"))
-        | Q(dispatched_at__lt=instant - timedelta(seconds=RESEND_AGAIN_SECONDS)),
-        Q(updated_at__lt=instant - timedelta(seconds=env.pending_resend_seconds))
-        # of a process whose clock is ahead: it would be waited for until then
-        | Q(updated_at__gt=instant + timedelta(seconds=env.lease_seconds)),
-        status=Status.PENDING,
-        archived=False,
-    ).order_by("updated_at")
-    rows = forgotten.values_list("pk", "owner_id", "dispatched_at", "updated_at")
-    for chat_id, owner_id, dispatched_at, pending_since in rows[:BATCH]:
+    forgotten = _FORGOTTEN.all(
+        sent_long_ago=instant - timedelta(seconds=RESEND_AGAIN_SECONDS),
+        waiting_since=instant - timedelta(seconds=env.pending_resend_seconds),
+        ahead=instant + timedelta(seconds=env.lease_seconds),
+    )
+    for chat_id, owner_id, dispatched_at, pending_since in forgotten:
         if _was_sent_lately(dispatched_at, pending_since, instant):
             continue
         claimed = Chat.objects.filter(
