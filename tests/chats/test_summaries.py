@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chatd.chats import runs
 from chatd.chats.law import Event
 from chatd.chats.models import Chat, ChatMessage, Role, Status
 from chatd.chats.new_messages import NewMessage
@@ -14,7 +15,7 @@ from chatd.chats.summaries import store_summary
 from chatd.chats.titles import store_first_title
 from chatd.spending.models import SpendDay
 from tests.chats.recorder import Recorder
-from tests.chats.situations import CALLS, Attempt, leave_in_doubt, put_into
+from tests.chats.situations import CALLS, Attempt, fence_of, leave_in_doubt, put_into
 from tests.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -120,6 +121,34 @@ def test_a_turn_that_waits_for_a_person_to_decide_says_nothing_of_an_earlier_one
     CALLS[Event.RECOVER](Attempt(chat, chat.owner_id))
     found = Chat.objects.get(pk=chat.pk)
     assert (found.status, found.last_turn_summary) == (Status.ERROR, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "queued", "is_sub_chat", "expected", "told"),
+    [
+        (None, 0, False, BEFORE, True),
+        (BEFORE, 0, False, BEFORE, True),
+        (None, 1, False, "Still working on request", True),
+        (None, 0, True, None, False),
+    ],
+)
+def test_a_turn_that_nobody_labels_says_itself_that_it_has_ended(
+    before: str | None,
+    queued: int,
+    is_sub_chat: bool,
+    expected: str | None,
+    told: bool,
+    new_chat: NewChat,
+    recorder: Recorder,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    above = {"parent_chat": new_chat()} if is_sub_chat else {}
+    chat = saying(put_into(new_chat(), Status.RUNNING, queued=queued), before, **above)
+    recorder.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        runs.finish(fence_of(chat), label=BEFORE)
+    assert Chat.objects.get(pk=chat.pk).last_turn_summary == expected
+    assert kinds(recorder).count("summary_change") == told
 
 
 # the label
