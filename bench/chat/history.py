@@ -9,6 +9,9 @@ MESSAGES_A_CHAT = 50
 LONG_CHAT_SHARE = 100
 """One message in so many belongs to one chat, which so grows with the history."""
 
+LONG_CHAT_LEAST = 200
+"""So that a page of it is a full one in a short history too."""
+
 _MESSAGES = """
 INSERT INTO chats_chatmessage (
     chat_id, revision, created_by, role, content, content_version, visibility, compressed, deleted,
@@ -51,7 +54,7 @@ def fill(owner_id: UUID, before: int, wanted: int) -> str:
     }
     long_chat, _ = Chat.objects.get_or_create(title="The long chat", defaults=common)
     more = wanted - before
-    in_long_chat = more // LONG_CHAT_SHARE
+    in_long_chat = max(more // LONG_CHAT_SHARE, LONG_CHAT_LEAST)
     count = (more - in_long_chat) // MESSAGES_A_CHAT
     chats = Chat.objects.bulk_create(
         [Chat(title=f"Chat {number}", **common) for number in range(count)], batch_size=2000
@@ -65,5 +68,5 @@ def fill(owner_id: UUID, before: int, wanted: int) -> str:
             cursor.execute(_MESSAGES, {"owner": owner_id, "chats": ids, "each": each})
         mark = f"'@{owner_id.hex}':1"
         cursor.execute(_WORDS, {"owner": owner_id, "mark": mark, "after": newest})
-        cursor.execute("ANALYZE")
+        cursor.execute("VACUUM ANALYZE")  # what autovacuum would do beside the measurement
     return str(long_chat.pk)
