@@ -111,10 +111,12 @@ class RedisBackend:
     async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
         payload, key = encode(entry), _stream_key(chat_id, entry.episode)
         pipeline = self._client().pipeline(transaction=False)
-        pipeline.xadd(key, {_FIELD: payload})
+        # a log that Redis lost is not begun in the middle: what is read has no hole
+        pipeline.xadd(key, {_FIELD: payload}, nomkstream=entry.seq > 1)
         pipeline.expire(key, PART_LOG_SECONDS)  # each time: any append may be the one that counts
         self._ring(pipeline, chat_group(chat_id), "live.parts", payload)
-        return await self._execute(pipeline, "part entry lost")
+        done = await self._execute(pipeline, "part entry lost")
+        return done is not None and done[0] is not None
 
     async def fold(self, chat_id: UUID, entry: PartEntry) -> bool:
         key = _stream_key(chat_id, entry.episode)
@@ -122,15 +124,16 @@ class RedisBackend:
         pipeline.delete(key)
         pipeline.xadd(key, {_FIELD: encode(entry)})
         pipeline.expire(key, PART_LOG_SECONDS)
-        return await self._execute(pipeline, "part log not folded")
+        return await self._execute(pipeline, "part log not folded") is not None
 
-    async def _execute(self, pipeline: Any, failure: str) -> bool:
+    async def _execute(self, pipeline: Any, failure: str) -> list[Any] | None:
+        """Return what the commands of a pipeline gave back, None when they failed."""
         try:
-            await pipeline.execute()
+            done: list[Any] = await pipeline.execute()
         except RedisError as error:
             log.warning(failure, error=str(error))
-            return False
-        return True
+            return None
+        return done
 
     async def read(self, chat_id: UUID, episode: Episode) -> list[PartEntry]:
         try:
