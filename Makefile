@@ -18,7 +18,7 @@ run: $(RUN) ## Start chatd on http://127.0.0.1:8000 (SQLite, no Redis, offline d
 
 setup: $(DEV) ## Install everything for development into .venv
 
-test: $(DEV) ## Run the tests on SQLite and on PostgreSQL
+test: $(DEV) ## Run the tests on SQLite and on PostgreSQL, then two seeds of faults
 	$(BIN)/python tests/run.py -n 2 $(ARGS)
 
 test-states: $(DEV) ## Drive the state machine with 20,000 random steps per database
@@ -34,7 +34,7 @@ test-limits: $(DEV) ## Run 200 turns at once near a limit while workers are kill
 	CHATD_TEST_RACES=50 $(BIN)/python tests/run.py tests/e2e/test_limit_races.py -n 0
 
 test-faults: $(DEV) ## Break every part of a deployment at work, 20 seeds: what is lost, doubled or stuck
-	CHATD_TEST_FAULT_SEEDS=20 CHATD_TEST_FAULT_BACKLOG=300 $(BIN)/python tests/run.py tests/faults -n 0 $(ARGS)
+	CHATD_TEST_FAULT_SEEDS=$${CHATD_TEST_FAULT_SEEDS:-20} CHATD_TEST_FAULT_BACKLOG=300 $(BIN)/python tests/run.py tests/faults -n 0 $(ARGS)
 
 test-cuts: $(DEV) ## Cut every recorded stream at every byte
 	CHATD_TEST_CUTS=all $(BIN)/python -m pytest tests/llm/test_recorded_streams.py -k cut_at_any -n 2

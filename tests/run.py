@@ -1,9 +1,11 @@
 """The whole test suite: on SQLite, then on PostgreSQL, with Redis and Chromium where they are.
 
-What is about no database runs once, in the first run.
+What is about no database runs once, in the first run. Faults are played in the end, beside nothing
+else: they are about moments, which load on the machine moves.
 
 `python tests/run.py [pytest arguments]`. CHATD_TEST_STRICT=1 makes a missing service a failure
-instead of a loud skip. The last line sums up both runs for people and programs.
+instead of a loud skip. The last line sums up all runs for people and programs. Where arguments name
+files, those run on both databases, and nothing else.
 """
 
 import os
@@ -23,15 +25,15 @@ WITHOUT_DATABASE = ("tests/chattest", "tests/live", "tests/llm")
 """What does the same in either run: wires, the testing kit, the live layer."""
 
 FAULTS = ROOT / "tests" / "faults" / "test_faults.py"
-"""Minutes of killing and restarting, run where seeds are asked for (`make test-faults`)."""
+"""Minutes of killing and restarting servers of its own; `make test-faults` plays all seeds."""
+
+Outcome = tuple[int, dict[str, int]]
+"""The exit code of a run of pytest, and how many tests passed, failed and were skipped."""
 
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 
 
 def main(arguments: list[str]) -> int:
-    strict = os.environ.get("CHATD_TEST_STRICT") == "1"
-    if "CHATD_TEST_FAULT_SEEDS" not in os.environ:
-        arguments = [*arguments, f"--ignore={FAULTS}"]
     with ExitStack() as stack:
         database_url = stack.enter_context(services.postgres())
         redis_url = stack.enter_context(services.redis())
@@ -42,17 +44,13 @@ def main(arguments: list[str]) -> int:
                 ("Redis", redis_url),
                 ("Chromium", services.chromium()),
                 ("nginx", services.nginx()),
+                ("libfaketime", services.faketime()),
             )
             if not found
         ]
         for name in missing:
             print(f"*** {name} was not found: the tests that need it are SKIPPED ***", flush=True)
-        outcomes = [_run("SQLite", "", redis_url or "", arguments)]
-        if database_url:
-            print(f"=== what is about no database has run: {', '.join(WITHOUT_DATABASE)} ===")
-            left_out = [f"--ignore={ROOT / folder}" for folder in WITHOUT_DATABASE]
-            again = [*arguments, *left_out]
-            outcomes.append(_run("PostgreSQL", database_url, redis_url or "", again))
+        outcomes = _all_runs(arguments, database_url or "", redis_url or "")
     totals = {
         word: sum(counts[word] for _, counts in outcomes)
         for word in ("passed", "failed", "skipped")
@@ -62,15 +60,28 @@ def main(arguments: list[str]) -> int:
     if any(code != _NOTHING_TO_RUN for code in codes):  # what was asked for may run on one alone
         codes = [code for code in codes if code != _NOTHING_TO_RUN]
     code = max(codes)
-    if strict and (missing or totals["skipped"]):
+    if os.environ.get("CHATD_TEST_STRICT") == "1" and (missing or totals["skipped"]):
         print("a skipped test counts as a failure here (CHATD_TEST_STRICT=1)")
         code = code or 1
     return code
 
 
-def _run(
-    name: str, database_url: str, redis_url: str, arguments: list[str]
-) -> tuple[int, dict[str, int]]:
+def _all_runs(arguments: list[str], database_url: str, redis_url: str) -> list[Outcome]:
+    """Run pytest on either database; when no file is named, then on faults, in one process."""
+    is_whole = not any((ROOT / each.partition("::")[0]).exists() for each in arguments)
+    both = [*arguments, f"--ignore={FAULTS}"] if is_whole else arguments
+    outcomes = [_run("SQLite", "", redis_url, both)]
+    if database_url:
+        print(f"=== what is about no database has run: {', '.join(WITHOUT_DATABASE)} ===")
+        left_out = [f"--ignore={ROOT / folder}" for folder in WITHOUT_DATABASE]
+        outcomes.append(_run("PostgreSQL", database_url, redis_url, [*both, *left_out]))
+    if database_url and is_whole:
+        alone = [str(FAULTS), *arguments, "-n", "0"]
+        outcomes.append(_run("a deployment under faults", database_url, redis_url, alone))
+    return outcomes
+
+
+def _run(name: str, database_url: str, redis_url: str, arguments: list[str]) -> Outcome:
     print(f"=== tests on {name} ===", flush=True)
     with tempfile.TemporaryDirectory(prefix="chatd-test-") as data:
         environment = _environment() | {

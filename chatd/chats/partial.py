@@ -30,10 +30,12 @@ class Partial:
 
 
 def partial_from_log(episode: Episode, entries: Iterable[PartEntry]) -> Partial:
-    """Return the partial answer of `episode` from its log entries, in order."""
+    """Return the partial answer of `episode` from its log entries, in order, up to a hole."""
     parts: list[StreamedPart] = []
     last = 0
     for entry in entries:
+        if entry.seq > last + 1 and not entry.folded:
+            break
         if entry.seq > last:  # an append that was tried again may stand there twice
             decode_onto(parts, entry)
             last = entry.seq

@@ -32,7 +32,8 @@ class LiveBackend(Protocol):
     async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
         """Append an entry to its episode's log and send it to the chat's group.
 
-        Returns False when that failed; the entry may have been appended, even twice.
+        Returns False when that failed; the entry may have been appended, even twice. Only the
+        first entry begins a log: where that of a later one is gone, it is sent to the group alone.
         """
 
     async def fold(self, chat_id: UUID, entry: PartEntry) -> bool:

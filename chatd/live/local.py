@@ -151,9 +151,11 @@ class LocalBackend:
     async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
         with self._lock:
             self._purge()
-            self._log(chat_id, entry.episode).entries.append(entry)
+            is_kept = entry.seq == 1 or (chat_id, entry.episode) in self._logs
+            if is_kept:
+                self._log(chat_id, entry.episode).entries.append(entry)
         self._ring(chat_group(chat_id), "live.parts", encode(entry))
-        return True
+        return is_kept
 
     async def fold(self, chat_id: UUID, entry: PartEntry) -> bool:
         with self._lock:

@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 MOST_AT_ONCE = 256
 
 Command = tuple[Any, ...]
+Answers = list[Any]
 
 
 class Outbox:
@@ -24,12 +25,15 @@ class Outbox:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._waiting: list[tuple[Sequence[Command], asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[Sequence[Command], asyncio.Future[Answers | None]]] = []
         self._sending: asyncio.Task[None] | None = None
 
-    async def send(self, commands: Sequence[Command]) -> bool:
-        """Send commands in order; False when Redis refused one or is away, which is logged."""
-        sent: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async def send(self, commands: Sequence[Command]) -> Answers | None:
+        """Send commands in order and return their answers.
+
+        None when Redis refused one or is away, which is logged; some may have been carried out.
+        """
+        sent: asyncio.Future[Answers | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((commands, sent))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_waiting())
@@ -49,18 +53,18 @@ class Outbox:
             self._sending = None
 
     async def _send_batch(
-        self, batch: Sequence[tuple[Sequence[Command], asyncio.Future[bool]]]
+        self, batch: Sequence[tuple[Sequence[Command], asyncio.Future[Answers | None]]]
     ) -> None:
-        done: list[bool] = []
+        done: list[Answers | None] = [None] * len(batch)
         try:
-            done = await self._accepted([commands for commands, _ in batch])
+            done = await self._answered([commands for commands, _ in batch])
         finally:
-            for (_, sent), accepted in zip(batch, done or [False] * len(batch), strict=True):
-                if not sent.done():  # nobody waits for it any more
-                    sent.set_result(accepted)
+            for (_, sent), answers in zip(batch, done, strict=True):
+                if not sent.done():  # else nobody waits for it any more
+                    sent.set_result(answers)
 
-    async def _accepted(self, groups: Sequence[Sequence[Command]]) -> list[bool]:
-        """Return of each group of commands whether all of them were carried out."""
+    async def _answered(self, groups: Sequence[Sequence[Command]]) -> list[Answers | None]:
+        """Return the answers to each group of commands, None where not all were carried out."""
         pipeline = self._client.pipeline(transaction=False)
         for commands in groups:
             for command in commands:
@@ -69,12 +73,13 @@ class Outbox:
             answers = iter(await pipeline.execute(raise_on_error=False))
         except RedisError as error:
             log.warning("not sent to Redis", error=str(error), groups=len(groups))
-            return [False] * len(groups)
-        return [_is_well([next(answers) for _ in commands]) for commands in groups]
+            return [None] * len(groups)
+        return [_unless_refused([next(answers) for _ in commands]) for commands in groups]
 
 
-def _is_well(answers: Sequence[Any]) -> bool:
-    refusals = [answer for answer in answers if isinstance(answer, Exception)]
-    for refusal in refusals[:1]:
-        log.warning("refused by Redis", error=str(refusal))
-    return not refusals
+def _unless_refused(answers: Answers) -> Answers | None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            log.warning("refused by Redis", error=str(answer))
+            return None
+    return answers

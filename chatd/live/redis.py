@@ -106,14 +106,17 @@ class RedisBackend:
 
     async def append(self, chat_id: UUID, entry: PartEntry) -> bool:
         payload, key = encode(entry), _stream_key(chat_id, entry.episode)
-        return await self._outbox().send(
+        # a log that Redis lost is not begun in the middle: what is read has no hole
+        unless_lost = ("NOMKSTREAM",) if entry.seq > 1 else ()
+        answers = await self._outbox().send(
             (
-                ("XADD", key, "*", _FIELD, payload),
+                ("XADD", key, *unless_lost, "*", _FIELD, payload),
                 # each time: any append may be the one that counts
                 ("EXPIRE", key, PART_LOG_SECONDS),
                 ("PUBLISH", *_rung(chat_group(chat_id), "live.parts", payload)),
             )
         )
+        return answers is not None and answers[0] is not None
 
     async def fold(self, chat_id: UUID, entry: PartEntry) -> bool:
         key = _stream_key(chat_id, entry.episode)

@@ -224,7 +224,7 @@ class StreamFeed:
             yield parts
 
     async def _logged_parts(self) -> list[bytes]:
-        """Return parts of the running episode that were not shown yet.
+        """Return parts of the running episode that were not shown yet, up to a hole in the log.
 
         A folded entry cannot be split: when some of it was shown, the client is told to drop
         that and gets all of it.
@@ -235,6 +235,8 @@ class StreamFeed:
         for entry in await self._backend.read(self.chat_id, self._shown.episode):
             if entry.seq <= self._last_seq:
                 continue
+            if entry.seq > self._last_seq + 1 and not entry.folded:
+                break  # a worker is about to write the log anew
             if entry.folded and self._last_seq:
                 events.append(self._encode.retry(_restarted(entry.episode.attempt)))
             events += [self._encode.part(raw) for raw in entry.parts]

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from chatd.core.outages import DATABASE_AWAY
 from chatd.llm.types import ToolSpec
 from chatd.tools.client_tools import client_tools, declared_tools
 from chatd.tools.mcp.source import mcp_tools
@@ -67,13 +68,16 @@ async def open_toolset(
 ) -> AsyncIterator[Toolset]:
     """Open the tools of a turn; they are closed when the turn leaves the block.
 
-    A source that fails altogether is left out: the turn goes on with the others.
+    A source that fails altogether is left out: the turn goes on with the others. Not so when the
+    database is away: then the turn is begun again. Raises what `DATABASE_AWAY` names.
     """
     async with AsyncExitStack() as stack:
         tools: dict[str, Tool] = {}
         for source in SOURCES if sources is None else sources:
             try:
                 found = await stack.enter_async_context(source(context))
+            except DATABASE_AWAY:
+                raise
             except Exception:
                 log.exception("tools could not be opened", source=repr(source))
                 continue

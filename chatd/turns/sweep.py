@@ -92,13 +92,13 @@ def _resend_pending(instant: datetime) -> None:
     for chat_id, owner_id, dispatched_at, pending_since in forgotten:
         if _was_sent_lately(dispatched_at, pending_since, instant):
             continue
-        claimed = Chat.objects.filter(
-            pk=chat_id, status=Status.PENDING, dispatched_at=dispatched_at
-        ).update(dispatched_at=instant)
-        if claimed:
-            log.warning("pending turn sent again", chat_id=str(chat_id))
+        waiting = Chat.objects.filter(pk=chat_id, status=Status.PENDING)
+        if waiting.filter(dispatched_at=dispatched_at).update(dispatched_at=instant):
             if not enqueue_turn(chat_id, owner_id):
-                return  # the broker is away: the next round tries again
+                # the broker is away: the next round tries again, as if nobody had tried
+                waiting.filter(dispatched_at=instant).update(dispatched_at=dispatched_at)
+                return
+            log.warning("pending turn sent again", chat_id=str(chat_id))
 
 
 def _end_forgotten_debug_runs(instant: datetime) -> None:

@@ -222,6 +222,20 @@ def test_the_log_is_read_in_order_and_a_folded_entry_counts_as_what_it_stands_fo
         assert partial_messages(partial, model_config_id=MODEL)[0].content == expected
 
 
+@pytest.mark.parametrize(("there", "kept"), [((1, 2, 4), "ab"), ((2, 3), ""), ((3, 4), "")])
+def test_an_answer_whose_log_has_a_hole_is_kept_up_to_it(there: tuple[int, ...], kept: str) -> None:
+    entries = [
+        PartEntry(
+            episode=Episode(3, 1),
+            seq=seq,
+            parts=[msgspec.Raw(encode({"role": "assistant", "part": text("_abcd"[seq]).part}))],
+        )
+        for seq in there
+    ]
+    partial = partial_from_log(Episode(3, 1), entries)
+    assert "".join(item.part["text"] for item in partial.parts) == kept
+
+
 def test_a_reason_is_the_result_of_every_open_client_side_call() -> None:
     calls = [{"tool_call_id": "c1", "tool_name": "ask"}, {"tool_call_id": "c2", "tool_name": "ask"}]
     messages = synthetic_results(calls, "stopped", model_config_id=MODEL)

@@ -20,6 +20,8 @@ from tests.e2e.provider import USAGE, said
 BOOKING = "book"
 """Messages that begin so make the model call a tool before it answers."""
 
+BOOKING_TOOL = "ledger__book"
+
 QUICK = "quick"
 """Messages that begin so are answered at once."""
 
@@ -30,13 +32,15 @@ FLOOD = "flood"
 class FaultProvider(OpenAIServer):
     """Answers with the message it answers, a number that is never used again, and some words.
 
-    `given` has the answers by message. While `stalls` is above 0 that share of calls comes to
-    no end: before its headers, or in the middle of its stream.
+    `given` has the answers by message, `unequipped` those messages to be answered with a tool that
+    came without it. While `stalls` is above 0 that share of calls comes to no end: before its
+    headers, or in the middle of its stream.
     """
 
     def __init__(self) -> None:
         super().__init__(self._answer)
         self.given: dict[str, set[str]] = {}
+        self.unequipped: list[str] = []
         self.stalls = 0.0
         self.stalled = 0
         self._chance = random.Random(0)
@@ -47,7 +51,7 @@ class FaultProvider(OpenAIServer):
         """Forget what was answered; from here on chance is that of a seed."""
         with self._guard:
             self._chance = random.Random(f"{seed} provider")
-            self.given = {}
+            self.given, self.unequipped = {}, []
             self.requests.clear()
             self.stalls, self.stalled = 0.0, 0
 
@@ -61,6 +65,8 @@ class FaultProvider(OpenAIServer):
             number = self._number
         if stall == "headers":
             await asyncio.sleep(60)
+        if name.startswith(BOOKING) and BOOKING_TOOL not in _offered(request):
+            self.unequipped.append(name)
         if name.startswith(BOOKING) and calls < 1:
             return streaming_response(*_booking(name, chance), finish_chunk("tool_calls"), USAGE)
         if name.startswith(FLOOD):
@@ -82,10 +88,14 @@ def _asked(request: OpenAIRequest) -> tuple[str, int]:
     return name, calls
 
 
+def _offered(request: OpenAIRequest) -> list[str]:
+    return [tool["function"]["name"] for tool in request.body.get("tools", ())]
+
+
 def _booking(name: str, chance: random.Random) -> list[Any]:
-    wanted = [("ledger__book", 1), ("ledger__look", 2)]
+    wanted = [(BOOKING_TOOL, 1), ("ledger__look", 2)]
     if chance.random() < 0.3:
-        wanted.append(("ledger__book", 3))
+        wanted.append((BOOKING_TOOL, 3))
     return [
         tool_call_chunk(
             tool,

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import psycopg
 import redis
@@ -24,16 +23,10 @@ from tests.faults.provider import QUICK
 from tests.faults.slow import deaf_and_vanished_clients
 from tests.faults.space import no_room_for_uploads
 from tests.faults.verdict import Inspector, Row
+from tests.support import services
 from tests.support.client import text_part
 
 BACKLOG = int(os.environ.get("CHATD_TEST_FAULT_BACKLOG", "60"))
-
-
-def _faketime() -> Path:
-    """Return the library that changes the clock of one process (Debian's package `faketime`)."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    assert found, "install faketime: no clock can be changed without it"
-    return found[0]
 
 
 Strike = Callable[[Stage, random.Random], list[str] | None]
@@ -165,11 +158,12 @@ def _unanswered(inspector: Inspector, chat_ids: list[str]) -> list[Row]:
 
 def clock_jumped(stage: Stage, chance: random.Random) -> list[str]:
     """The wall clock of one worker is an hour ahead, an hour behind, or in the next day."""
-    deployment = stage.deployment
+    deployment, library = stage.deployment, services.faketime()
+    assert library, "no clock can be changed without libfaketime"
     offset = deployment.product.folder / f"clock-{chance.randrange(10**9)}"
     offset.write_text("+0")
     faked = {
-        "LD_PRELOAD": str(_faketime()),
+        "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from chatd.chattest.openai import OpenAIMessage, OpenAIRequest
 from tests.faults.caller import Answer, wrong_with
 from tests.faults.load import Work
+from tests.faults.provider import BOOKING_TOOL, FaultProvider
 from tests.faults.verdict import Verdict, _behind, judge_chat
 
 GOOD = {"status": "waiting", "last_error": None, "queued": 0}
@@ -70,6 +72,25 @@ def test_a_follower_has_to_show_what_is_stored() -> None:
     assert "stored are [1]" in _behind(reader, [ASKED, ANSWERED | {"deleted": True}])
     reader.status = "running"
     assert _behind(reader, [ASKED, ANSWERED]) == "shows running"
+
+
+@pytest.mark.parametrize(("tools", "noticed"), [([], ["book-1"]), ([BOOKING_TOOL], [])])
+async def test_a_message_that_came_without_its_tool_is_noticed(
+    tools: list[str], noticed: list[str]
+) -> None:
+    provider = FaultProvider()
+    await provider._answer(
+        OpenAIRequest(
+            path="/chat/completions",
+            model="fake",
+            messages=(OpenAIMessage(role="user", content="book-1", raw={}),),
+            stream=True,
+            headers={},
+            body={"tools": [{"function": {"name": name}} for name in tools]},
+            raw=b"",
+        )
+    )
+    assert provider.unequipped == noticed
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def judge(
     found.doubled += [
         f"{name} was booked {times} times" for name, times in booked.items() if times > 1
     ]
+    found.unclean += [f"{name} was asked without its tools" for name in provider.unequipped]
     _judge_followers(found, load, messages)
     _judge_money(found, inspector)
     return found

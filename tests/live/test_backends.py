@@ -32,6 +32,7 @@ from chatd.live.messages import (
     owner_group,
 )
 from chatd.live.redis import CHANNEL_PREFIX, RedisBackend, _stream_key
+from chatd.live.writer import PartWriter
 
 SECONDS = 60.0
 
@@ -266,6 +267,45 @@ async def test_a_folded_entry_stands_for_all_before_it(backend: Backend) -> None
     )
 
 
+async def test_a_log_that_was_lost_is_not_begun_in_the_middle(backend: Backend) -> None:
+    chat_id = uuid4()
+    socket = await Socket().join(chat_group(chat_id))
+    assert await backend.append(chat_id, entry(1, "a"))
+    await socket.next()
+    lose(backend, chat_id)
+    assert not await backend.append(chat_id, entry(2, "b"))
+    assert plain([decode_entry((await socket.next())[1])]) == plain([entry(2, "b")])
+    assert await backend.read(chat_id, EPISODE) == []
+    assert await backend.fold(chat_id, entry(2, "ab", folded=True))
+    assert await backend.append(chat_id, entry(3, "c"))
+    assert plain(await backend.read(chat_id, EPISODE)) == [
+        (EPISODE, 2, ["ab"], True),
+        (EPISODE, 3, ["c"], False),
+    ]
+
+
+async def test_a_writer_whose_log_was_lost_writes_it_anew(backend: Backend) -> None:
+    chat_id = uuid4()
+    writer = PartWriter(backend, chat_id, EPISODE, window_seconds=0)
+    for word in ("a", "b", "c"):
+        writer.add("assistant", {"type": "text", "text": word})
+        await writer.flush()
+        if word == "a":
+            lose(backend, chat_id)
+    assert plain(await backend.read(chat_id, EPISODE)) == [
+        (EPISODE, 2, ["ab"], True),
+        (EPISODE, 3, ["c"], False),
+    ]
+
+
+def lose(backend: Backend, chat_id: UUID) -> None:
+    """Have the log of a chat be gone, as after a restart of Redis."""
+    if isinstance(backend, RedisBackend):
+        assert backend._sync.delete(_stream_key(chat_id, EPISODE)) == 1
+    else:
+        backend._logs.clear()
+
+
 async def test_what_was_read_does_not_change_when_more_is_appended(backend: Backend) -> None:
     chat_id = uuid4()
     await backend.append(chat_id, entry(1, "a"))
@@ -327,7 +367,7 @@ async def test_a_redis_log_expires_whichever_of_its_writes_came_through(
 ) -> None:
     chat_id = uuid4()
     key = _stream_key(chat_id, EPISODE)
-    await redis_backend.append(chat_id, entry(2, "the first one was lost"))
+    await redis_backend.append(chat_id, entry(1, "a"))
     lives = redis_backend._sync.ttl(key)
     assert PART_LOG_SECONDS - 60 < lives <= PART_LOG_SECONDS
     await redis_backend.fold(chat_id, entry(2, "folded", folded=True))

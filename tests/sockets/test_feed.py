@@ -245,6 +245,18 @@ def test_a_folded_entry_is_sent_whole_after_telling_the_client_to_drop_what_it_s
     assert said(feed.parts(entry(episode, 5, "e"))) == "e"
 
 
+def test_what_lies_behind_a_hole_is_shown_when_the_log_is_whole_again(chats, rung):
+    chat = chats.running()
+    feed, episode = Feed(chat), episode_of(chat)
+    log(chat, entry(episode, 1, "a"), entry(episode, 3, "c"))
+    assert said(feed.snapshot()) == "a"
+    asyncio.run(live_backend().fold(chat.pk, entry(episode, 3, "abc", folded=True)))
+    log(chat, entry(episode, 4, "d"))
+    events = feed.parts(entry(episode, 4, "d"))
+    assert kinds(events)[0] == "retry"
+    assert said(events) == "abcd"
+
+
 def test_parts_of_a_failed_turn_are_dropped_by_whoever_missed_that_it_failed(chats, rung):
     chat = chats.pending()
     fence = start(chat)

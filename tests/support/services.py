@@ -4,6 +4,7 @@ Used by the suite runner and by tests that start whole processes. What was start
 here; what the environment names is only used.
 """
 
+import atexit
 import importlib.util
 import os
 import secrets
@@ -37,6 +38,12 @@ def free_port() -> int:
         if _is_reserved(port) and _nobody_listens(port):
             return port
     raise RuntimeError("no port is free")
+
+
+@atexit.register
+def _give_ports_back() -> None:
+    for mark in _reserved:
+        mark.close()
 
 
 def _is_reserved(port: int) -> bool:
@@ -294,3 +301,8 @@ def chromium() -> str | None:
 def nginx() -> str | None:
     """Return the path of an installed nginx, which may be where only root looks."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def faketime() -> Path | None:
+    """Return the library that changes the clock of one process (Debian's package `faketime`)."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)

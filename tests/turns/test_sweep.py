@@ -80,6 +80,29 @@ def test_a_broker_that_is_away_is_asked_once_a_round(
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(("waits", "sent_ago"), [(3, None), (600, 320)])
+def test_a_chat_that_could_not_be_sent_is_sent_as_soon_as_the_broker_is_back(
+    cast: Cast,
+    model: ModelConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    waits: float,
+    sent_ago: float | None,
+) -> None:
+    answers = iter([False, False, True])
+    asked: list[bool] = []
+
+    def enqueue(chat_id: Any, owner_id: Any) -> bool:
+        asked.append(next(answers))
+        return asked[-1]
+
+    monkeypatch.setattr(sweep, "enqueue_turn", enqueue)
+    chat = pending_chat(cast.alice, cast.organization, model)
+    pending_since(chat, waits, sent_ago=sent_ago)
+    for _ in range(4):
+        sweep.sweep()
+    assert asked == [False, False, True]
+
+
 def test_a_chat_that_cannot_be_recovered_keeps_no_other_from_it(
     cast: Cast, model: ModelConfig, monkeypatch: pytest.MonkeyPatch, sent: list[Any]
 ) -> None:

@@ -398,6 +398,20 @@ def test_a_turn_that_loses_the_database_goes_back_to_pending(
     assert not bench.server.requests
 
 
+def test_a_turn_that_loses_the_database_before_it_has_its_tools_does_not_go_on_without_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def away(context: TurnContext) -> AsyncIterator[Sequence[Tool]]:
+        raise OperationalError("away")
+        yield ()
+
+    monkeypatch.setattr(registry, "SOURCES", (away,))
+    chat = bench.turn(bench.chat())
+    assert (chat.status, chat.last_error) == (Status.PENDING, None)
+    assert not bench.server.requests
+
+
 def test_a_turn_that_loses_the_database_again_and_again_ends(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
