@@ -97,9 +97,10 @@ def _database(url: str, sqlite_path: Path) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "init_command": (
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
-                "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;"
+                "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4000;"
             ),
         }
+        config["CONN_MAX_AGE"] = None  # a connection belongs to its thread and costs nothing there
         # Threads share no in-memory database, and workers of the tests are threads.
         config["TEST"] = {"NAME": str(sqlite_path.with_name("test.sqlite3"))}
     else:
