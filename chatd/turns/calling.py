@@ -26,6 +26,7 @@ from chatd.turns.position import Position
 from chatd.turns.prompt import sanitised_content
 from chatd.turns.purse import Purse
 from chatd.turns.step import StepCollector, StepResult
+from chatd.turns.traces import model_span
 from config.env import env
 
 log = structlog.get_logger(__name__)
@@ -128,16 +129,20 @@ class ModelCaller:
             sized=meter.sized,
         )
         asked_at = time.monotonic()
-        async with aclosing(events):
-            async for event in events:
-                if asked_at:
-                    if not isinstance(event, Finish):
-                        meter.first_piece(asked_at)
-                    asked_at = 0.0
-                collector.add(event)
-                if collector.is_full:
-                    break
-        result = collector.result()
+        chat_id = self._position.chat_id
+        with model_span(request, self._provider, chat_id, streams=True) as traced:
+            async with aclosing(events):
+                async for event in events:
+                    if asked_at:
+                        if not isinstance(event, Finish):
+                            meter.first_piece(asked_at)
+                            traced.first_piece(time.monotonic() - asked_at)
+                        asked_at = 0.0
+                    collector.add(event)
+                    if collector.is_full:
+                        break
+            result = collector.result()
+            traced.answered(result)
         if is_of_anthropic(self._provider):
             result = replace(result, content=sanitised_content(result.content))
         if not result.content and result.reason is FinishReason.CONTENT_FILTER:
