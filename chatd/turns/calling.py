@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 
 import aiohttp
@@ -26,7 +26,7 @@ from chatd.turns.position import Position
 from chatd.turns.prompt import sanitised_content
 from chatd.turns.purse import Purse
 from chatd.turns.step import StepCollector, StepResult
-from chatd.turns.traces import model_span
+from chatd.turns.traces import ModelSpan, model_span
 from config.env import env
 
 log = structlog.get_logger(__name__)
@@ -84,8 +84,9 @@ class ModelCaller:
             writer = self._position.writer(self._backend)
             collector = self._collector(writer, toolset)
             try:
-                with streaming(writer):
+                with streaming(writer), self._traced(sent) as traced:
                     result = await self._attempt(sent, collector, step, meter)
+                    traced.answered(result, first_piece_seconds=meter.first_piece_seconds)
                 step.answered(result)
                 if collector.is_full:  # nobody told what it took
                     await self._purse.failed(hold, collector.written_bytes)
@@ -108,6 +109,9 @@ class ModelCaller:
                 writer.stop_timer()
         raise AssertionError("unreachable")
 
+    def _traced(self, request: Request) -> AbstractContextManager[ModelSpan]:
+        return model_span(request, self._provider, self._position.chat_id, streams=True)
+
     def _collector(self, writer: PartWriter, toolset: Toolset) -> StepCollector:
         return StepCollector(
             writer, context_limit=self._context_limit, mcp_server_of=toolset.mcp_server_of
@@ -129,20 +133,16 @@ class ModelCaller:
             sized=meter.sized,
         )
         asked_at = time.monotonic()
-        chat_id = self._position.chat_id
-        with model_span(request, self._provider, chat_id, streams=True) as traced:
-            async with aclosing(events):
-                async for event in events:
-                    if asked_at:
-                        if not isinstance(event, Finish):
-                            meter.first_piece(asked_at)
-                            traced.first_piece(time.monotonic() - asked_at)
-                        asked_at = 0.0
-                    collector.add(event)
-                    if collector.is_full:
-                        break
-            result = collector.result()
-            traced.answered(result)
+        async with aclosing(events):
+            async for event in events:
+                if asked_at:
+                    if not isinstance(event, Finish):
+                        meter.first_piece(asked_at)
+                    asked_at = 0.0
+                collector.add(event)
+                if collector.is_full:
+                    break
+        result = collector.result()
         if is_of_anthropic(self._provider):
             result = replace(result, content=sanitised_content(result.content))
         if not result.content and result.reason is FinishReason.CONTENT_FILTER:

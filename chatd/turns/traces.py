@@ -72,16 +72,14 @@ def turn_span(runner: Traced, chat: Chat, cause: Cause) -> Iterator[Span]:
 
 
 class ModelSpan:
-    """One call of a model. Pieces of its answer are not looked at, but for the first one."""
+    """One call of a model."""
 
     def __init__(self, told: Span) -> None:
         self._told = told
 
-    def first_piece(self, seconds: float) -> None:
-        """Take the time from the call to the first piece of its answer."""
-        self._told.set({"gen_ai.response.time_to_first_chunk": seconds})
-
-    def answered(self, answer: StepResult | Answer) -> None:
+    def answered(
+        self, answer: StepResult | Answer, *, first_piece_seconds: float | None = None
+    ) -> None:
         """Take how the call ended and what it took, none of what was said."""
         if not self._told.is_recorded:
             return
@@ -90,6 +88,7 @@ class ModelSpan:
             {
                 "gen_ai.response.finish_reasons": [str(answer.reason)],
                 "gen_ai.response.id": answer.response_id,
+                "gen_ai.response.time_to_first_chunk": first_piece_seconds,
                 **_tokens(usage),
             }
         )

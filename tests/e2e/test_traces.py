@@ -211,6 +211,29 @@ def test_a_turn_that_is_stopped_says_so_and_is_no_error(
     assert not turn.is_error
 
 
+def test_a_turn_from_the_queue_goes_on_in_the_trace_of_the_one_before(
+    client: Client, web: Web, provider: ScriptedProvider, collector: Collector, gate: Any
+) -> None:
+    first = gate("held in the traces", "begun ")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4738"
+    named = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    chat, _ = asked(client, web, "held in the traces", **named)
+    first.wait_for_streams(1)
+    body = {"content": [text_part("queued in the traces")], "busy_behavior": "queue"}
+    client.call("POST", f"/api/experimental/chats/{chat}/messages", body, expect=200)
+    first.end("ended")
+    with client.follow(chat) as follower:
+        follower.wait_for_answers(2)
+
+    def turns() -> list[Seen]:
+        return [span for span in collector.of_trace(trace) if span.name == TURN]
+
+    wait_until(lambda: len(turns()) == 2, 60, "two turns in one trace")
+    before, after = turns()
+    assert after.parent == before.id
+    assert before.attributes["chatd.turn.status"] == "pending"
+
+
 def test_a_route_is_shown_by_its_pattern_and_probes_not_at_all(
     client: Client, web: Web, collector: Collector
 ) -> None:
