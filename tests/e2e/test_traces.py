@@ -2,6 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -26,38 +29,54 @@ PROVIDER_KEY = "a-key-of-the-provider-that-nobody-sees"
 COLLECTOR_KEY = "a-key-of-the-collector-that-nobody-sees"
 
 
+NEVER_SENT = (PROVIDER_KEY, COLLECTOR_KEY, "the traces", "Grace", "a-secret")
+"""What is said, entered and configured in these tests, and must be in no span."""
+
+
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
+    """Where all of these tests send their traces, looked through when they are over."""
     with Collector() as serving:
         yield serving
+    assert {each["authorization"] for each in serving.headers} == {f"Bearer {COLLECTOR_KEY}"}
+    for secret in NEVER_SENT:
+        assert secret.encode() not in serving.bodies
+
+
+@contextmanager
+def traced(
+    server_url: str, collector: Collector, provider: ScriptedProvider, **settings: str
+) -> Iterator[Product]:
+    """Yield everything in one process, or a process per role, that trace to the collector."""
+    with TemporaryDirectory() as folder:
+        headers = Path(folder) / "headers"
+        headers.write_text(f"authorization=Bearer%20{COLLECTOR_KEY}")
+        settings |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_EXPORTER_OTLP_HEADERS_FILE": str(headers),
+            "OTEL_SERVICE_NAME": "chatd-of-tests",
+            "CHATD_RETRY_FIRST_DELAY_SECONDS": "0.05",
+        }
+        made = split(server_url, **settings) if server_url else embedded(**settings)
+        with made as started:
+            if server_url:
+                started.worker()
+                started.web()
+            else:
+                started.up()
+            model = {"base_url": provider.base_url, "is_default": True, "key": PROVIDER_KEY}
+            started.add_models(model)
+            yield started
 
 
 @pytest.fixture(scope="module")
 def product(
-    any_server_url: str,
-    collector: Collector,
-    provider: ScriptedProvider,
-    tmp_path_factory: pytest.TempPathFactory,
+    any_server_url: str, collector: Collector, provider: ScriptedProvider
 ) -> Iterator[Product]:
-    """Everything in one process, or a process per role, that trace to the collector."""
-    headers = tmp_path_factory.mktemp("collector") / "headers"
-    headers.write_text(f"authorization=Bearer%20{COLLECTOR_KEY}")
-    settings = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-        "OTEL_EXPORTER_OTLP_HEADERS_FILE": str(headers),
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "OTEL_SERVICE_NAME": "chatd-of-tests",
-        "CHATD_RETRY_FIRST_DELAY_SECONDS": "0.05",
-    }
-    made = split(any_server_url, **settings) if any_server_url else embedded(**settings)
-    with made as started:
-        if any_server_url:
-            started.worker()
-            started.web()
-        else:
-            started.up()
-        started.add_models({"base_url": provider.base_url, "is_default": True, "key": PROVIDER_KEY})
+    quick = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with traced(any_server_url, collector, provider, **quick) as started:
         yield started
+        assert all(COLLECTOR_KEY not in process.log for process in started.processes)
 
 
 @pytest.fixture
@@ -250,29 +269,35 @@ def test_a_route_is_shown_by_its_pattern_and_probes_not_at_all(
 def test_a_traceparent_that_cannot_be_read_begins_a_new_trace(
     client: Client, web: Web, collector: Collector
 ) -> None:
-    before = len(collector.spans)
-    requests.get(f"{web.url}/login", headers={"traceparent": "00-nonsense-01"}, timeout=30)
-    wait_until(lambda: len(collector.spans) > before, 60, "a span")
-    span = collector.spans[-1]
+    named = {"traceparent": "00-nonsense-01", "X-Request-ID": "asked-with-nonsense"}
+    requests.get(f"{web.url}/login", headers=named, timeout=30)
+
+    def found() -> list[Seen]:
+        about = "chatd.correlation_id"
+        return [
+            s for s in list(collector.spans) if s.attributes.get(about) == named["X-Request-ID"]
+        ]
+
+    wait_until(lambda: bool(found()), 60, "a span")
+    (span,) = found()
     assert (span.name, span.parent) == ("GET /login", "")
 
 
-def test_what_is_left_is_sent_before_a_process_ends_and_none_of_it_tells_a_secret(
-    product: Product, client: Client, web: Web, provider: ScriptedProvider, collector: Collector
+def test_what_is_left_is_sent_before_a_process_ends(
+    any_server_url: str, provider: ScriptedProvider, collector: Collector
 ) -> None:
-    """Runs last: it looks through everything that the tests above have sent."""
     words = "the last words in the traces"
     provider.on(words, answer("a last answer in the traces"))
-    chat, _ = asked(client, web, words)
-    with client.follow(chat) as follower:
-        follower.wait_for_answers(1)
-    product.close()
+    with traced(any_server_url, collector, provider, OTEL_BSP_SCHEDULE_DELAY="600000") as product:
+        web = next(each for each in product.processes if isinstance(each, Web))
+        client = product.client(web)
+        chat, _ = asked(client, web, words)
+        with client.follow(chat) as follower:
+            follower.wait_for_answers(1)
+        product.close()
     turn = collector.turn_of(chat, seconds=1)
-    assert {TURN, MODEL} <= {span.name for span in collector.of_trace(turn.trace)}
-    assert {each["authorization"] for each in collector.headers} == {f"Bearer {COLLECTOR_KEY}"}
-    for secret in (PROVIDER_KEY, COLLECTOR_KEY, client.token, "the traces", "Grace", "a-secret"):
-        assert secret.encode() not in collector.bodies
-    assert all(COLLECTOR_KEY not in process.log for process in product.processes)
+    assert {POST_CHAT, TURN, MODEL} <= {span.name for span in collector.of_trace(turn.trace)}
+    assert client.token.encode() not in collector.bodies
 
 
 def test_a_collector_that_is_away_keeps_nobody_from_an_answer(provider: ScriptedProvider) -> None:
