@@ -2,11 +2,13 @@
 # start; static files are served from the source. See docs/operating.md.
 
 FROM python:3.11-slim-bookworm AS build
+# What is installed; requirements-otel.lock has what traces need, too.
+ARG REQUIREMENTS=requirements.lock
 WORKDIR /app
-COPY requirements.lock ./
+COPY requirements.lock requirements-otel.lock ./
 RUN python -m venv .venv \
     && .venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
-       --require-hashes --only-binary :all: -r requirements.lock
+       --require-hashes --only-binary :all: -r ${REQUIREMENTS}
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin chatd \

@@ -66,6 +66,7 @@ check: lint type ## Lint, types, migrations and system checks
 
 lock: $(DEV) ## Write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --extra otel -c requirements.lock pyproject.toml -o requirements-otel.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove the environment and caches, but no data

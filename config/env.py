@@ -11,9 +11,10 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -50,6 +51,15 @@ class SingleSignOn:
     email_domains: tuple[str, ...]
     trust_emails: bool
     passwords: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """Where traces are sent: the URL of a collector's `/v1/traces`, and who they are of."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    service_name: str
 
 
 def is_safe_url(url: str) -> bool:
@@ -119,6 +129,7 @@ class Environment:
     metrics_allowed: tuple[IPv4Network | IPv6Network, ...]
     metrics_token: str = field(repr=False)
     metrics_port: int
+    traces: Traces | None
     migration_wait_seconds: float
     migration_lock_seconds: float
     metrics_dir: str
@@ -204,6 +215,13 @@ class _Reader:
                 )
         return read
 
+    def headers(self, name: str) -> dict[str, str]:
+        """Return HTTP headers given as `name=value,name=value`, with values in URL encoding."""
+        pairs = [item.partition("=") for item in self.names(name)]
+        if not all(key.strip() and equals for key, equals, _ in pairs):
+            raise EnvironmentError_(f"{name} must list headers: name=value,name=value.")
+        return {key.strip(): unquote(value.strip()) for key, _, value in pairs}
+
     def keys(self, name: str) -> tuple[str, ...] | None:
         """Return the list, or None when neither it nor a file with it was given."""
         given = self._values.get(name, "").strip() or self._values.get(f"{name}_FILE", "")
@@ -280,6 +298,7 @@ def _read(read: _Reader) -> Environment:
         metrics_allowed=read.networks("CHATD_METRICS_ALLOWED"),
         metrics_token=read.text("CHATD_METRICS_TOKEN"),
         metrics_port=read.integer("CHATD_METRICS_PORT", 0),
+        traces=_read_traces(read),
         metrics_dir=read.text("PROMETHEUS_MULTIPROC_DIR"),
         migration_wait_seconds=read.number("CHATD_MIGRATION_WAIT_SECONDS", 600),
         migration_lock_seconds=read.number("CHATD_MIGRATION_LOCK_SECONDS", 10, least=0.1),
@@ -319,6 +338,53 @@ def _read_single_sign_on(read: _Reader) -> SingleSignOn | None:
     )
     _check_single_sign_on(found)
     return found
+
+
+_TRACES = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_TRACES_PROTOCOL = "http/protobuf"
+
+
+def _read_traces(read: _Reader) -> Traces | None:
+    """Return where traces go; None when no collector is named, or they are switched off."""
+    base = read.text(_TRACES).rstrip("/")
+    if not base or read.flag("OTEL_SDK_DISABLED", default=False):
+        return None
+    if not _is_plain_url(base):
+        raise EnvironmentError_(
+            f"{_TRACES} must be the http or https URL of a collector without a name or password"
+            " in it; what it asks for goes into OTEL_EXPORTER_OTLP_HEADERS."
+        )
+    protocol = read.text("OTEL_EXPORTER_OTLP_PROTOCOL", _TRACES_PROTOCOL)
+    if protocol != _TRACES_PROTOCOL:
+        raise EnvironmentError_(
+            f"OTEL_EXPORTER_OTLP_PROTOCOL can be {_TRACES_PROTOCOL} only, got {protocol!r}."
+        )
+    if not _is_installed("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
+        raise EnvironmentError_(
+            f"{_TRACES} is set, but the extra `otel` is not installed: install"
+            " requirements-otel.lock, or unset the variable."
+        )
+    return Traces(
+        url=f"{base}/v1/traces",
+        headers=read.headers("OTEL_EXPORTER_OTLP_HEADERS"),
+        service_name=read.text("OTEL_SERVICE_NAME", "chatd"),
+    )
+
+
+def _is_plain_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and "@" not in parts.netloc
+
+
+def _is_installed(*packages: str) -> bool:
+    try:
+        return all(find_spec(package) for package in packages)
+    except ModuleNotFoundError:
+        return False
 
 
 _OIDC_NEEDED = ("CHATD_OIDC_ISSUER", "CHATD_OIDC_CLIENT_ID", "CHATD_OIDC_CLIENT_SECRET")

@@ -18,6 +18,8 @@ SPARING_SECONDS = 10.0
 _REPETITIVE = (
     "channels_redis.pubsub",  # a traceback each second while Redis is away
     "psycopg.pool",  # a line for each connection that was lost, and each that could not be had
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",  # lines while a collector is away
+    "opentelemetry.sdk._shared_internal",  # the same, when it is away for long
 )
 
 _QUIET = {

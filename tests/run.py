@@ -112,7 +112,8 @@ def _environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in dropped and (not name.startswith("CHATD_") or name.startswith(_KEPT))
+        if name not in dropped
+        and (not name.startswith(("CHATD_", "OTEL_")) or name.startswith(_KEPT))
     }
 
 

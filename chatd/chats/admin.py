@@ -1,7 +1,7 @@
 """Admin of chats: their state, never their words; what is done goes through the API's actions."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from django.contrib.admin.options import ModelAdmin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -127,8 +128,8 @@ class _ChatPages(ReadOnlyAdmin[Chat]):
         return str(chat.organization)
 
     @admin.display(description="Last change", ordering="updated_at")
-    def changed(self, chat: Chat) -> datetime:
-        return chat.updated_at
+    def changed(self, chat: Chat) -> str:
+        return date_format(chat.updated_at, "DATETIME_FORMAT")
 
     @admin.display(description="Model")
     def of_model(self, chat: Chat) -> str:
@@ -234,8 +235,8 @@ class FailedTurnAdmin(_ChatPages):
         return super().get_queryset(request).filter(status=Status.ERROR)
 
     @admin.display(description="When", ordering="updated_at")
-    def failed(self, chat: Chat) -> datetime:
-        return chat.updated_at
+    def failed(self, chat: Chat) -> str:
+        return date_format(chat.updated_at, "DATETIME_FORMAT")
 
     @labelled("Kind")
     def kind(self, chat: Chat) -> str:

@@ -4,6 +4,7 @@ import secrets
 from collections import OrderedDict
 from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from ipaddress import ip_address
 from uuid import UUID
 
@@ -23,22 +24,31 @@ def correlation_id() -> str:
     return str(structlog.contextvars.get_contextvars().get("correlation_id", ""))
 
 
-_causes: OrderedDict[UUID, str] = OrderedDict()
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The work that made a chat pending: its correlation id, and its place in a trace."""
+
+    correlation_id: str = ""
+    traceparent: str = ""
+
+
+_NO_CAUSE = Cause()
+_causes: OrderedDict[UUID, Cause] = OrderedDict()
 _CAUSES_KEPT = 10_000
 
 
-def remember_cause(chat_id: UUID, correlation: str) -> None:
-    """Keep the correlation id of the work that made a chat pending, for the turn that begins."""
-    if correlation:
-        _causes[chat_id] = correlation
+def remember_cause(chat_id: UUID, cause: Cause) -> None:
+    """Keep what made a chat pending, for the turn that begins."""
+    if cause != _NO_CAUSE:
+        _causes[chat_id] = cause
         _causes.move_to_end(chat_id)
         while len(_causes) > _CAUSES_KEPT:
             _causes.popitem(last=False)
 
 
-def take_cause(chat_id: UUID) -> str:
+def take_cause(chat_id: UUID) -> Cause:
     """Return and forget what `remember_cause` kept; blank when this process was told nothing."""
-    return _causes.pop(chat_id, "")
+    return _causes.pop(chat_id, _NO_CAUSE)
 
 
 _client_address: ContextVar[str | None] = ContextVar("client_address", default=None)

@@ -23,7 +23,7 @@ from django.urls import set_script_prefix
 
 from chatd.core.errors import ChatdError
 from chatd.core.gate import Gate
-from chatd.core.threads import give_back_connections
+from chatd.core.threads import close_connections, give_back_connections
 
 Refuse = Callable[[HttpRequest, ChatdError], HttpResponseBase]
 
@@ -63,18 +63,23 @@ class OneThreadHandler(ASGIHandler):
                 try:
                     await self.send_response(response, send)
                 finally:
-                    await sync_to_async(response.close)()
+                    await sync_to_async(_end)(response)
 
     async def _response_to(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
         exchange = partial(copy_context().run, self._exchange, scope, body)
-        loop = asyncio.get_running_loop()
         if scope["path"].startswith(ALWAYS_LET_IN):
-            return await loop.run_in_executor(self._always_free, exchange)
+            return await self.visit(self._always_free, exchange)
         try:
             async with self._gate.passed():
-                return await loop.run_in_executor(self._threads, exchange)
+                return await self.visit(self._threads, exchange)
         except ChatdError as error:
             return self._refuse(self.request_class(scope, body), error)
+
+    async def visit(
+        self, threads: ThreadPoolExecutor, exchange: Callable[[], HttpResponseBase]
+    ) -> HttpResponseBase:
+        """Have a request answered on one of `threads`."""
+        return await asyncio.get_running_loop().run_in_executor(threads, exchange)
 
     def _exchange(self, scope: Any, body: IO[bytes]) -> HttpResponseBase:
         """Return the answer, closed, unless it is still to be made while it is sent."""
@@ -88,3 +93,9 @@ class OneThreadHandler(ASGIHandler):
         else:
             response.close()
         return cast("HttpResponseBase", response)
+
+
+def _end(response: HttpResponseBase) -> None:
+    """Close an answer that was made while it was sent, on a thread that ends with it."""
+    response.close()
+    close_connections()

@@ -166,9 +166,13 @@ def running_turn() -> AbstractContextManager[None]:
 
 
 class StepMeter:
-    """Counts one step: its model calls until one of them answers."""
+    """Counts one step: its model calls until one of them answers.
+
+    `first_piece_seconds` is how long the latest of them took to say something; None before it has.
+    """
 
     def __init__(self, provider: str, model: str, *, messages: int) -> None:
+        self.first_piece_seconds: float | None = None
         self._labels = (provider, model)
         self._is_sized = False
         _of(CHATD + "steps_total", *self._labels).inc()
@@ -183,10 +187,12 @@ class StepMeter:
     def first_piece(self, asked_at: float) -> None:
         """Take the time since `asked_at` (monotonic seconds)."""
         seconds = time.monotonic() - asked_at
+        self.first_piece_seconds = seconds
         _of(CHATD + "ttft_seconds", *self._labels).observe(seconds)
 
     def retried(self, kind: str, *, chain_broken: bool) -> None:
         """Count a failure after which the call is made again."""
+        self.first_piece_seconds = None
         broken = "true" if chain_broken else "false"
         _of(CHATD + "stream_retries_total", *self._labels, kind, broken).inc()
 

@@ -62,3 +62,10 @@ def give_back_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if connection.vendor != "sqlite" and not connection.in_atomic_block:
             connection.close()
+
+
+def close_connections() -> None:
+    """End this thread's connections, because the thread ends."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()

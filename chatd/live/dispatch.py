@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from chatd.core.context import correlation_id
+from chatd.core.tracing import TRACEPARENT, traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -23,10 +24,11 @@ CAUSE_HEADER = "chatd_cause"
 def enqueue_turn(chat_id: UUID, owner_id: UUID) -> bool:
     """Ask some worker to take the pending chat; False when the broker is away.
 
-    The log lines of the turn carry the correlation id of the work at hand.
+    The log lines of the turn carry the correlation id of the work at hand, and it belongs to the
+    same trace.
     """
     args = [str(chat_id), str(owner_id)]
-    headers = {CAUSE_HEADER: correlation_id()}
+    headers = {CAUSE_HEADER: correlation_id(), TRACEPARENT: traceparent()}
     try:
         current_app.send_task(
             RUN_TURN_TASK, args=args, queue=TURN_QUEUE, headers=headers, ignore_result=True

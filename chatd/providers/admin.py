@@ -39,7 +39,7 @@ _KINDS = {
 class AIProviderAdmin(ActionAdmin[AIProvider]):
     form = ProviderForm
     form_fields = FORM_FIELDS
-    list_display = ("__str__", "kind", "base_url", "key", "models", "enabled")
+    list_display = ("__str__", "kind", "address", "key", "models", "enabled")
     list_filter = ("type", "enabled")
     search_fields = ("name", "display_name", "base_url")
     ordering = ("name",)
@@ -58,6 +58,10 @@ class AIProviderAdmin(ActionAdmin[AIProvider]):
     @admin.display(description="Kind", ordering="type")
     def kind(self, provider: AIProvider) -> str:
         return provider.get_type_display()
+
+    @admin.display(description="Base URL", ordering="base_url")
+    def address(self, provider: AIProvider) -> str:
+        return provider.base_url
 
     @admin.display(description="Key")
     def key(self, provider: AIProvider) -> str:

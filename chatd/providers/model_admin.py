@@ -41,7 +41,7 @@ SUGGEST = "_suggest"
 @admin.register(ModelConfig)
 class ModelConfigAdmin(ActionAdmin[ModelConfig]):
     form = ModelConfigForm
-    list_display = ("__str__", "model", "ai_provider", "price", "enabled", "is_default")
+    list_display = ("__str__", "model", "of_provider", "price", "enabled", "default")
     list_filter = ("enabled", "is_default", "provider")
     list_select_related = ("ai_provider",)
     search_fields = ("model", "display_name", "ai_provider__name")
@@ -61,6 +61,14 @@ class ModelConfigAdmin(ActionAdmin[ModelConfig]):
             config.shown_prices = known.get(config.pk, Prices())
         changelist.result_list = page
         return changelist
+
+    @admin.display(description="Provider", ordering="ai_provider")
+    def of_provider(self, config: ModelConfig) -> str:
+        return str(config.ai_provider)
+
+    @admin.display(description="Default", boolean=True, ordering="is_default")
+    def default(self, config: ModelConfig) -> bool:
+        return config.is_default
 
     @admin.display(description="Input / output, $ per million")
     def price(self, config: Any) -> str:

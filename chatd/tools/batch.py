@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from chatd.core.tracing import span
 from chatd.tools.registry import Toolset
 from chatd.tools.results import result_part
 from chatd.tools.types import Tool, ToolInvocation, ToolOutput
@@ -89,7 +90,7 @@ async def carry_out(
     results: dict[str, dict[str, Any]] = {}
 
     async def run(call: StoredCall) -> None:
-        output = await _run_one(toolset.tools[call["tool_name"]], call)
+        output = await _traced(toolset.tools[call["tool_name"]], call)
         results[call["tool_call_id"]] = part = result_part(call, output)
         await finished(call, part)
 
@@ -100,6 +101,21 @@ async def carry_out(
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return results
+
+
+async def _traced(tool: Tool, call: StoredCall) -> ToolOutput:
+    """Carry a call out as a span that has its names, and neither arguments nor result."""
+    about = {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": tool.name,
+        "gen_ai.tool.call.id": str(call["tool_call_id"]),
+        "gen_ai.tool.type": "function",
+    }
+    with span(f"execute_tool {tool.name}", attributes=about) as traced:
+        output = await _run_one(tool, call)
+        if output.is_error:
+            traced.fail("tool_error")
+        return output
 
 
 async def _run_one(tool: Tool, call: StoredCall) -> ToolOutput:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 
 import aiohttp
@@ -26,6 +26,7 @@ from chatd.turns.position import Position
 from chatd.turns.prompt import sanitised_content
 from chatd.turns.purse import Purse
 from chatd.turns.step import StepCollector, StepResult
+from chatd.turns.traces import ModelSpan, model_span
 from config.env import env
 
 log = structlog.get_logger(__name__)
@@ -83,8 +84,9 @@ class ModelCaller:
             writer = self._position.writer(self._backend)
             collector = self._collector(writer, toolset)
             try:
-                with streaming(writer):
+                with streaming(writer), self._traced(sent) as traced:
                     result = await self._attempt(sent, collector, step, meter)
+                    traced.answered(result, first_piece_seconds=meter.first_piece_seconds)
                 step.answered(result)
                 if collector.is_full:  # nobody told what it took
                     await self._purse.failed(hold, collector.written_bytes)
@@ -106,6 +108,9 @@ class ModelCaller:
             finally:
                 writer.stop_timer()
         raise AssertionError("unreachable")
+
+    def _traced(self, request: Request) -> AbstractContextManager[ModelSpan]:
+        return model_span(request, self._provider, self._position.chat_id, streams=True)
 
     def _collector(self, writer: PartWriter, toolset: Toolset) -> StepCollector:
         return StepCollector(

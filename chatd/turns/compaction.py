@@ -46,6 +46,7 @@ from chatd.turns.summary_text import (
     summary_prompt,
     text_for_model,
 )
+from chatd.turns.traces import model_span
 
 log = structlog.get_logger(__name__)
 
@@ -297,6 +298,7 @@ class Compactor:
         with (
             self._debug.beside(DebugRunKind.COMPACTION) as run,
             run.step(request, self._provider, DebugOperation.GENERATE) as step,
+            model_span(request, self._provider, self._position.chat_id, streams=False) as traced,
         ):
             answer = await complete(
                 request,
@@ -306,6 +308,7 @@ class Compactor:
                 observer=step.observer,
             )
             step.answered(answer)
+            traced.answered(answer)
         return answer
 
     def _messages(self, step: LastStep, summary: str, begun_at: str) -> list[NewMessage]:

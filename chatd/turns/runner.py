@@ -28,6 +28,7 @@ from chatd.core.clock import now
 from chatd.core.context import bind_correlation, take_cause
 from chatd.core.outages import DATABASE_AWAY, report_outage
 from chatd.core.threads import in_database_thread
+from chatd.core.tracing import NO_SPAN
 from chatd.live.backend import LiveBackend
 from chatd.live.writer import PartWriter
 from chatd.llm.errors import LLMError
@@ -67,6 +68,7 @@ from chatd.turns.purse import Purse
 from chatd.turns.step import StepResult
 from chatd.turns.storing import stored
 from chatd.turns.tool_metrics import count_result
+from chatd.turns.traces import turn_span
 from config.env import env
 
 log = structlog.get_logger(__name__)
@@ -123,6 +125,7 @@ class TurnRunner:
         self._backend = backend
         self._session = session
         self._position = Position(chat_id, runner_id, 0, 0)
+        self._span = NO_SPAN
 
     @property
     def latest(self) -> Progress | None:
@@ -132,11 +135,16 @@ class TurnRunner:
     async def run(self, chat: Chat) -> None:
         """Work the turn of an acquired chat to its end. Raises CancelledError when stopped."""
         cause = take_cause(chat.pk)
-        bind_correlation(correlation_id=cause, chat_id=str(chat.pk), runner_id=str(self.runner_id))
+        bind_correlation(
+            correlation_id=cause.correlation_id,
+            chat_id=str(chat.pk),
+            runner_id=str(self.runner_id),
+        )
         self._position = Position(chat.pk, self.runner_id, chat.history_version, chat.attempt)
         self.is_running = True
         try:
-            await self._run(chat)
+            with turn_span(self, chat, cause) as self._span:
+                await self._run(chat)
         except DATABASE_AWAY as error:
             report_outage(error, during="a turn")
             await self._hand_back()
@@ -168,6 +176,7 @@ class TurnRunner:
             await self._fail(UNEXPECTED)
 
     async def _fail(self, error: dict[str, Any], *, summary: str = "") -> None:
+        self._span.fail(error["kind"])
         try:
             await stored(partial(runs.fail, summary=summary), self._position.fence, error)
         except StateConflictError as conflict:

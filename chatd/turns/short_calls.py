@@ -32,6 +32,7 @@ from chatd.turns.debugging import NOT_RECORDED, RunRecorder, StepRecorder, recor
 from chatd.turns.model_calls import MAX_ATTEMPTS, back_off_seconds, provider_of
 from chatd.turns.side_holds import give_back, hold_for
 from chatd.turns.step import step_usage
+from chatd.turns.traces import model_span
 
 log = structlog.get_logger(__name__)
 
@@ -180,7 +181,7 @@ async def ask(
     call, started = candidate.call, time.monotonic()
     request, provider = replace(request, model=call.model), provider_of(call, chat_id)
     with debug.step(request, provider, DebugOperation.GENERATE) as step:
-        answer = await _answer(request, provider, seconds, session, step)
+        answer = await _answer(chat_id, request, provider, seconds, session, step)
         step.answered(answer)
     cost = NewMessage(
         role=Role.ASSISTANT,
@@ -197,6 +198,7 @@ async def ask(
 
 
 async def _answer(
+    chat_id: UUID,
     request: Request,
     provider: Provider,
     seconds: float,
@@ -208,13 +210,16 @@ async def _answer(
     failures = 0
     while True:
         try:
-            return await complete(
-                request,
-                provider,
-                seconds=deadline - clock(),
-                session=session,
-                observer=step.observer,
-            )
+            with model_span(request, provider, chat_id, streams=False) as traced:
+                answer = await complete(
+                    request,
+                    provider,
+                    seconds=deadline - clock(),
+                    session=session,
+                    observer=step.observer,
+                )
+                traced.answered(answer)
+            return answer
         except LLMError as error:
             if request.output and _knows_no_schemas(error):
                 request = replace(request, output=None)

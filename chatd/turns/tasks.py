@@ -12,8 +12,9 @@ from django.contrib.sessions.models import Session
 from chatd.accounts.actions import purge_expired_tokens
 from chatd.audit.actions import purge_entries
 from chatd.core.clock import now
-from chatd.core.context import bind_correlation, remember_cause
+from chatd.core.context import Cause, bind_correlation, remember_cause
 from chatd.core.coverage import log_secrets_notice
+from chatd.core.tracing import TRACEPARENT
 from chatd.live.dispatch import CAUSE_HEADER, RUN_TURN_TASK
 from chatd.turns.purge import purge
 from chatd.turns.runtime import process_runtime, stop_process_runtime
@@ -24,11 +25,12 @@ from config.env import env
 @task_prerun.connect(dispatch_uid="chatd-bind-task")
 def _bind_task(task: Any, **_: Any) -> None:
     """Give the log lines of a task its name, and the correlation id of what asked for it."""
-    bind_correlation(correlation_id=_cause(task), task=str(task.name))
+    bind_correlation(correlation_id=_cause(task).correlation_id, task=str(task.name))
 
 
-def _cause(task: Any) -> str:
-    return str(task.request.get(CAUSE_HEADER) or "")
+def _cause(task: Any) -> Cause:
+    given = task.request.get
+    return Cause(str(given(CAUSE_HEADER) or ""), str(given(TRACEPARENT) or ""))
 
 
 @shared_task(name=RUN_TURN_TASK, ignore_result=True, bind=True)

@@ -20,6 +20,7 @@ MAX_MARKDOWN_CHARACTERS = 200_000
 
 _LINK = re.compile(r"^(?:https?://|mailto:)", re.IGNORECASE)
 _LANGUAGE = re.compile(r"^[A-Za-z0-9_+.#-]{1,40}$")
+_ALIGNMENT = re.compile(r"text-align:(left|right|center)")
 _REL = "noopener noreferrer nofollow"
 _HEADING_SHIFT = 2
 """The page has h1 and h2 itself; the headings of an answer come below them."""
@@ -94,6 +95,19 @@ def _table_close(
     return "</table></div>\n"
 
 
+def _cell_open(
+    renderer: RendererProtocol,
+    tokens: Sequence[Token],
+    index: int,
+    options: OptionsDict,
+    env: MutableMapping[str, Any],
+) -> str:
+    """Open a cell; its alignment is a class, because pages allow no styles in their HTML."""
+    tag = tokens[index].tag
+    side = _ALIGNMENT.fullmatch(str(tokens[index].attrGet("style") or ""))
+    return f'<{tag} class="to-{side[1]}">' if side else f"<{tag}>"
+
+
 def _heading(
     renderer: RendererProtocol,
     tokens: Sequence[Token],
@@ -120,6 +134,8 @@ def _build() -> MarkdownIt:
         "code_block": _code,
         "table_open": _table_open,
         "table_close": _table_close,
+        "th_open": _cell_open,
+        "td_open": _cell_open,
         "heading_open": _heading,
         "heading_close": _heading,
     }

@@ -65,6 +65,15 @@ def test_the_answer_appears_as_it_comes_and_stays_as_it_was_stored(context, gate
     expect(page.locator("#status-badge")).to_have_attribute("data-status", "waiting")
 
 
+def test_the_columns_of_a_table_are_aligned_as_the_model_says(context, gate):
+    page = signed_in(context)
+    gate("align me", "| a | b | c |\n| - | :-: | -: |\n| 1 | 2 | 3 |").end()
+    start_chat(page, "align me")
+    cells = answers(page).locator("td")
+    for cell, side in zip(range(3), ("left", "center", "right"), strict=True):
+        expect(cells.nth(cell)).to_have_css("text-align", side)
+
+
 def test_a_reload_in_the_middle_shows_what_had_come_and_goes_on(context, gate):
     page = signed_in(context)
     held = gate("reload me", "before ")
@@ -108,6 +117,23 @@ def test_stop_keeps_what_had_come_as_a_message(context, gate, provider):
     assert provider.wait_for_disconnects(dropped + 1)
     page.reload()
     expect(answers(page).locator("p")).to_have_text("kept words")
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_on_a_phone_the_title_can_be_read_while_an_answer_comes(context, gate, width):
+    page = signed_in(context)
+    page.set_viewport_size({"width": width, "height": 800})
+    words = "a narrow page says what this chat is about"
+    held = gate(words, "One ")
+    start_chat(page, words)
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    title = page.locator(".chat-heading").bounding_box()
+    assert title is not None
+    assert title["width"] >= width / 6
+    assert page.locator("#status-badge").text_content() == "Answering"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    held.end("two")
+    expect(page.locator("#status-badge")).to_have_text("Ready")
 
 
 def test_a_message_written_meanwhile_waits_and_is_then_answered(context, gate):

@@ -23,7 +23,9 @@ def _tracked_files() -> list[Path]:
 
 def test_every_environment_variable_is_documented() -> None:
     read = set(
-        re.findall(r'"((?:CHATD_|DATABASE_|REDIS_|PROMETHEUS_)[A-Z_]+)"', _text("config/env.py"))
+        re.findall(
+            r'"((?:CHATD_|DATABASE_|REDIS_|PROMETHEUS_|OTEL_)[A-Z_]+)"', _text("config/env.py")
+        )
     )
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", _text("docs/configuration.md"), re.M))
     assert read == documented

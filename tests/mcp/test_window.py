@@ -14,6 +14,7 @@ from tests.conftest import Cast
 from tests.mcp.browser import BASE, discovered
 from tests.support.authorization import AuthorizationServer
 from tests.support.people import token_for
+from tests.support.product import wait_until
 from tests.support.services import chromium
 from tests.web.conftest import browser_of
 
@@ -64,7 +65,8 @@ def test_the_page_that_opened_the_window_is_told_and_the_window_closes(
     page.evaluate(LISTEN)
     with page.expect_popup() as opened:
         page.evaluate("(url) => { window.open(url) }", f"{BASE}/{server_id}/oauth2/connect")
-    page.wait_for_function("window.heard.length === 2")
+    # not `wait_for_function`: the page allows nobody to evaluate text
+    wait_until(lambda: page.evaluate("window.heard.length") == 2, 20, "both have heard")
     told = {"type": "mcp-oauth2-complete", "serverID": server_id}
     heard = sorted(page.evaluate("window.heard"), key=lambda each: each[0])
     assert heard == [["channel", live_server.url, told], ["message", live_server.url, told]]

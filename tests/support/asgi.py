@@ -4,18 +4,20 @@ The application's views run in the thread that sends, so that a test may roll ba
 """
 
 from asyncio import Event
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from requests import PreparedRequest, Response, Session
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
+from chatd.core.handler import OneThreadHandler
 from config.asgi import application
 
 ORIGIN = "http://localhost"
@@ -25,17 +27,23 @@ ORIGIN = "http://localhost"
 def asgi_session() -> Iterator[Session]:
     """Give a session that sends what goes to `ORIGIN` to the application.
 
-    Between requests the connection to the database stays open, with the test's transaction.
+    Views run in the thread that asks, and between requests its connection to the database stays
+    open, with the test's transaction.
     """
     session = Session()
     session.mount(ORIGIN, _ApplicationAdapter())
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     try:
-        yield session
+        with patch.object(OneThreadHandler, "visit", _in_this_thread):
+            yield session
     finally:
         for signal in (request_started, request_finished):
             signal.connect(close_old_connections)
+
+
+async def _in_this_thread(_: Any, __: Any, exchange: Callable[[], Any]) -> Any:
+    return await sync_to_async(exchange)()
 
 
 class _ApplicationAdapter(BaseAdapter):

@@ -86,7 +86,7 @@ def scrubbed_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in _OUTER and not name.startswith(("CHATD_", "COV_"))
+        if name not in _OUTER and not name.startswith(("CHATD_", "COV_", "OTEL_"))
     }
 
 

@@ -11,6 +11,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.formats import date_format
 
 from chatd.accounts.models import SiteRole
 from chatd.audit.models import AuditEntry
@@ -116,6 +117,8 @@ def test_a_chat_shows_its_state_what_went_wrong_and_what_it_cost(
     html = shown(root, f"{LIST}{chat.pk}/change/")
     assert "The provider is overloaded. Wait & see. Provider: OpenAI." in html
     assert "It answered with status 429." in html
+    assert html.count(date_format(chat.updated_at, "j M Y, H:i")) == 2
+    assert str(chat.updated_at) not in html
     parts = "turn $1.00, title $0.234567, label $0.00"
     assert f"$1.234567 ({parts}), calls without a price: 1" in html
     for link in (

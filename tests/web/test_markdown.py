@@ -39,7 +39,7 @@ SAFE_TAG = re.compile(
     r'rel="noopener noreferrer nofollow" target="_blank">|</a>'
     r'|<pre tabindex="0">|<code class="language-[A-Za-z0-9_+.#-]+">'
     r'|<div class="table-scroll" tabindex="0">|</div>|<ol start="\d+">|<hr />|<br />'
-    r'|<t[hd] style="text-align:(?:left|right|center)">',
+    r'|<t[hd] class="to-(?:left|right|center)">',
 )
 
 
@@ -77,6 +77,18 @@ def test_tables_and_strikethrough_are_shown() -> None:
 
     assert "<table>" in html
     assert "<s>b</s>" in html
+
+
+def test_columns_are_aligned_by_classes_because_pages_allow_no_styles() -> None:
+    html = render_markdown("| a | b | c | d |\n| :- | :-: | -: | - |\n| 1 | 2 | 3 | 4 |")
+
+    for tag, words in (("th", "abcd"), ("td", "1234")):
+        left, center, right, plain = words
+        assert f'<{tag} class="to-left">{left}</{tag}>' in html
+        assert f'<{tag} class="to-center">{center}</{tag}>' in html
+        assert f'<{tag} class="to-right">{right}</{tag}>' in html
+        assert f"<{tag}>{plain}</{tag}>" in html
+    assert "style" not in html
 
 
 def test_headings_come_below_those_of_the_page() -> None:
