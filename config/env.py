@@ -277,7 +277,7 @@ def _read(read: _Reader) -> Environment:
         stream_silence_seconds=read.number("CHATD_STREAM_SILENCE_SECONDS", 600, least=0.1),
         retry_first_delay_seconds=read.number("CHATD_RETRY_FIRST_DELAY_SECONDS", 1),
         retry_max_delay_seconds=read.number("CHATD_RETRY_MAX_DELAY_SECONDS", 60),
-        flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.07),
+        flush_window_seconds=read.number("CHATD_FLUSH_WINDOW_SECONDS", 0.08),
         heal_seconds=read.number("CHATD_HEAL_SECONDS", 3, least=0.1),
         ping_seconds=read.number("CHATD_PING_SECONDS", 15, least=0.1),
         side_calls=read.flag("CHATD_SIDE_CALLS", default=True),

@@ -1,11 +1,13 @@
 """Streaming parts into the log: coalesced, numbered, bounded.
 
 The first delta goes out at once; after that at most one flush per window, carrying whatever came
-meanwhile in one entry, adjacent deltas of one kind joined. `flush()` sends the rest at once.
+meanwhile in one entry, adjacent deltas of one kind joined. Windows end at beats that the turns of a
+process share. `flush()` sends the rest at once.
 When an append fails, the log is written anew as soon as that works, so that it has no hole.
 """
 
 import asyncio
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -25,6 +27,12 @@ MAX_ENTRIES = 10_000
 MAX_BYTES = 1024 * 1024
 
 _JOINABLE = {"text": "text", "reasoning": "text", "tool-call": "args_delta"}
+BEAT_SECONDS = 0.02
+"""Later flushes of all turns of a loop come together at these beats, and go to Redis together."""
+
+_LATENESS_SECONDS = 0.002
+"""How late a timer may be without costing a beat."""
+
 _START: Final = "block-start"
 _END: Final = "block-end"
 _TIMED: Final = "reasoning"
@@ -118,14 +126,16 @@ class PartWriter:
         self._start_soon()
 
     def _start_soon(self) -> None:
-        if self._timer is not None or self._flushing is not None:
-            return
+        if self._timer is None and self._flushing is None:
+            self._start_in_time()
+
+    def _start_in_time(self) -> None:
+        """Flush now, or at the beat at which the window ends."""
         loop = asyncio.get_running_loop()
-        delay = self._quiet_until - loop.time()
-        if delay <= 0:
+        if self._quiet_until <= loop.time():
             self._start_flush()
         else:
-            self._timer = loop.call_later(delay, self._start_flush)
+            self._timer = loop.call_at(_next_beat(self._quiet_until), self._start_flush)
 
     async def flush(self) -> None:
         """Send what is waiting and return when it, and all before it, has been sent."""
@@ -166,9 +176,7 @@ class PartWriter:
         if not task.cancelled() and (error := task.exception()):
             log.warning("parts not sent", chat_id=str(self._chat_id), error=str(error))
         if self._waiting and self._timer is None and not self._stopped:
-            loop = asyncio.get_running_loop()
-            delay = max(self._quiet_until - loop.time(), 0)
-            self._timer = loop.call_later(delay, self._start_flush)
+            self._start_in_time()
 
     async def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -213,6 +221,11 @@ class PartWriter:
             ends=ends,
             starts=starts,
         )
+
+
+def _next_beat(instant: float) -> float:
+    """Return the beat, of a loop's clock, at which a window ends that ends at `instant`."""
+    return math.ceil((instant - _LATENESS_SECONDS) / BEAT_SECONDS) * BEAT_SECONDS
 
 
 _streaming: set[PartWriter] = set()

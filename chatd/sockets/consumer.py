@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
+from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
 from chatd.accounts.actor import Actor
@@ -81,13 +82,32 @@ class OneWaySocket(AsyncConsumer):  # type: ignore[misc]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one socket. Its channel is asked for before it is connected: that may fail too."""
+        self.scope, self.base_send = scope, send
+        self.channel_layer = get_channel_layer()
         try:
-            await super().__call__(scope, receive, send)
+            self.channel_name = await self.channel_layer.new_channel()
         except RedisError as error:
-            if hasattr(self, "channel_name"):
-                raise
             refusal = as_chatd_error(error)
             await refuse(send, refusal.http_status, refusal.body(), refusal.headers)
+            return
+        hearing = asyncio.create_task(self._hear())
+        try:
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass  # the normal end
+        finally:
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
+
+    async def _hear(self) -> None:
+        """Take what the live layer says. Channels' own loop makes two tasks for each message."""
+        try:
+            while True:
+                await self.dispatch(await self.channel_layer.receive(self.channel_name))
+        except Exception:
+            log.exception("socket failed")
+            await self.close(INTERNAL, "internal error")
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Hand a message to its method.

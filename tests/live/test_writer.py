@@ -6,6 +6,7 @@ The window is either 0 or so long that it never ends by itself, so nothing here 
 import asyncio
 import itertools
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,7 +17,7 @@ from chatd.core.clock import now, rfc3339
 from chatd.live import writer as writer_module
 from chatd.live.local import LocalBackend
 from chatd.live.messages import Episode, PartEntry, StreamedPart, decode_onto
-from chatd.live.writer import PartWriter, fold_parts, streaming
+from chatd.live.writer import BEAT_SECONDS, PartWriter, fold_parts, streaming
 from tests.support.metrics import Exposition
 
 EPISODE = Episode(5, 2)
@@ -111,19 +112,37 @@ async def test_the_end_of_a_window_flushes_what_has_come(
     await turn_of_the_loop()
     ended: list[Any] = []
     loop = asyncio.get_running_loop()
+    unpatched = loop.call_at
 
-    def call_later(delay: float, callback: Any) -> asyncio.TimerHandle:
-        assert 0 < delay <= NEVER
+    def call_at(when: float, callback: Any) -> asyncio.TimerHandle:
+        assert 0 < when - loop.time() <= NEVER + BEAT_SECONDS
         ended.append(callback)
-        return loop.call_at(loop.time() + NEVER, lambda: None)
+        return unpatched(when + NEVER, lambda: None)
 
-    monkeypatch.setattr(loop, "call_later", call_later)
+    monkeypatch.setattr(loop, "call_at", call_at)
     parts.add("assistant", text("b"))
     parts.add("assistant", text("c"))
     assert len(ended) == 1, "one timer for all of them"
     ended[0]()
     await turn_of_the_loop()
     assert log.texts() == [["a"], ["bc"]]
+
+
+async def test_the_windows_of_turns_that_began_apart_end_together() -> None:
+    logs = [Log(), Log()]
+    loop = asyncio.get_running_loop()
+    beat = math.ceil(loop.time() / BEAT_SECONDS) * BEAT_SECONDS
+    for log, share in zip(logs, (0.2, 0.6), strict=True):
+        while loop.time() < beat + share * BEAT_SECONDS:
+            await asyncio.sleep(0)
+        parts = writer(log, window=5 * BEAT_SECONDS)
+        parts.add("assistant", text("a"))
+        await turn_of_the_loop()
+        parts.add("assistant", text("b"))
+        assert parts._timer is not None
+        assert math.isclose(parts._timer.when(), beat + 6 * BEAT_SECONDS)
+        parts.stop_timer()
+        assert log.texts() == [["a"]]
 
 
 async def test_entries_are_numbered_without_gaps_and_name_their_episode(log: Log) -> None:
