@@ -16,6 +16,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from redis.exceptions import RedisError
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from chatd.core.garbage import settle_heap
 from chatd.sockets import registry
 from chatd.sockets.consumer import GOING_AWAY
 from config.env import env
@@ -63,6 +64,7 @@ class ChatdServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         await _keep_receiving()
+        settle_heap()
         if self.started and self._announce is not None:
             self._announce()
 

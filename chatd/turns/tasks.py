@@ -14,6 +14,7 @@ from chatd.audit.actions import purge_entries
 from chatd.core.clock import now
 from chatd.core.context import Cause, bind_correlation, remember_cause
 from chatd.core.coverage import log_secrets_notice
+from chatd.core.garbage import settle_heap
 from chatd.core.tracing import TRACEPARENT
 from chatd.live.dispatch import CAUSE_HEADER, RUN_TURN_TASK
 from chatd.turns.purge import purge
@@ -66,6 +67,7 @@ def _start(**_: Any) -> None:
     if env.metrics_port:
         serve_metrics(env.metrics_port)
     process_runtime()
+    settle_heap()
 
 
 @worker_shutting_down.connect(dispatch_uid="chatd-worker-stop")
