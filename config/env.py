@@ -267,7 +267,7 @@ def _read(read: _Reader) -> Environment:
         ),
         database_threads=read.integer("CHATD_DATABASE_THREADS", 8, least=1),
         prepared_statements=read.flag("CHATD_PREPARED_STATEMENTS", default=True),
-        request_slots=read.integer("CHATD_REQUEST_SLOTS", 32, least=1),
+        request_slots=read.integer("CHATD_REQUEST_SLOTS", 16, least=1),
         max_sockets=read.integer("CHATD_MAX_SOCKETS", 5000, least=1),
         lease_seconds=read.number("CHATD_LEASE_SECONDS", 30, least=1),
         lease_renew_seconds=read.number("CHATD_LEASE_RENEW_SECONDS", 10, least=0.1),
