@@ -57,6 +57,11 @@ def test_it_is_built_once_and_run_with_other_values(chats: Chats) -> None:
     assert [statement.first(chat_id=chat.pk) for chat in two] == [chat.pk for chat in two]
     assert statement.first(chat_id=uuid4()) is None
     assert len(built) == 1
+    with CaptureQueriesContext(connection) as captured:
+        statement.first(chat_id=two[0].pk)
+    [query] = captured.captured_queries
+    assert '"chats_chat"."id" = ' in query["sql"]
+    assert two[0].pk.hex in query["sql"].replace("-", "")
     with pytest.raises(KeyError, match="chat_id"):
         statement.first()
 

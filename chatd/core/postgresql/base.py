@@ -7,12 +7,24 @@ one look at the socket tells the same: an idle connection has nothing to read.
 import select
 from typing import Any, Self, cast
 
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, operations
 from psycopg import Connection, Cursor
+
+
+class DatabaseOperations(operations.DatabaseOperations):
+    """As Django's, with a text of what a prepared cursor has executed."""
+
+    def last_executed_query(self, cursor: Any, sql: str, params: Any) -> str:
+        if isinstance(cursor, _PreparedCursor):
+            return str(self.compose_sql(sql, params))
+        executed: str = super().last_executed_query(cursor, sql, params)
+        return executed
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """As Django's, with a look at each connection that comes from the pool."""
+
+    ops_class = DatabaseOperations
 
     def get_new_connection(self, conn_params: Any) -> Any:
         connection = super().get_new_connection(conn_params)
