@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -64,13 +64,22 @@ class Traces:
 
 def is_safe_url(url: str) -> bool:
     """Tell whether nobody on the way can change what a URL answers: HTTPS, or this host."""
+    parts = _parts_with_host(url)
+    if parts is None:
+        return False
+    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    is_private = parts.scheme == "https" or is_local
+    return is_private and not (parts.username or parts.fragment or "\\" in url)
+
+
+def _parts_with_host(url: str) -> SplitResult | None:
+    """Return the parts of a URL; None for one that names no host, or cannot be read."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return False
-    encrypted = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
-    return bool(host) and encrypted and not (parts.username or parts.fragment or "\\" in url)
+        return None
+    return parts if host else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,12 +381,8 @@ def _read_traces(read: _Reader) -> Traces | None:
 
 
 def _is_plain_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(host) and "@" not in parts.netloc
+    parts = _parts_with_host(url)
+    return parts is not None and parts.scheme in ("http", "https") and "@" not in parts.netloc
 
 
 def _is_installed(*packages: str) -> bool:

@@ -11,7 +11,7 @@ For statements of hot paths alone: all others are QuerySets.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Generic, TypeVar, cast
 
 from django.db import connection
@@ -229,6 +229,7 @@ def insert(rows: Sequence[M]) -> Sequence[M]:
     return rows
 
 
+@cache
 def _inserted_fields(model: type[Model]) -> list[Any]:
     return [field for field in model._meta.concrete_fields if not field.primary_key]
 

@@ -67,7 +67,8 @@ def _start(**_: Any) -> None:
     if env.metrics_port:
         serve_metrics(env.metrics_port)
     process_runtime()
-    settle_heap()
+    if not env.embedded:  # there the server does it for all
+        settle_heap()
 
 
 @worker_shutting_down.connect(dispatch_uid="chatd-worker-stop")
